@@ -1,0 +1,145 @@
+//! How a reader gets its ring, and how it follows the ring to another segment.
+//!
+//! *Attach*: the object is opened read-only and its header checked; while there is no object, or none
+//! that is ready, the reader tries again until its time is up.
+//!
+//! *Following*: a rollover gives the ring's name to another segment of the same ring. A reader that has
+//! consumed everything in a superseded segment attaches by name again and goes on at the same position.
+//! If the writer was killed between the rename and the mark, the reader finds on one of its slower
+//! checks that its segment has lost the name.
+//!
+//! *Registering*: an entry of the control segment, held by the kernel's lock on it. A reader that may
+//! not write there, or finds the table full, does without.
+
+use std::time::{Duration, Instant};
+
+use super::{ReaderOptions, header_fault};
+use crate::error::{QADataSwapError, Result};
+use crate::layout::{
+    ControlSegment, DataSegment, Entry, EntryKind, HeaderFault, LEASES_PER_ENTRY, SlotTable,
+    Waiters,
+};
+use crate::name::RingName;
+use crate::ring::Position;
+use crate::ring::consume::{Cursor, Start};
+use crate::shm::{self, Access, Process, Segment, SysError};
+use crate::sync::{Ordering, load_acquire};
+
+/// Pause between two tries to attach.
+const ATTACH_PAUSE: Duration = Duration::from_millis(1);
+
+/// Attaches to the data segment of `name`, trying until `timeout_ms` have passed.
+pub(super) fn data_segment(name: &RingName, options: &ReaderOptions) -> Result<DataSegment> {
+    let started = Instant::now();
+    let limit = Duration::from_millis(options.attach_timeout_ms);
+    loop {
+        let error = match try_data_segment(name, options) {
+            Err(error @ (QADataSwapError::NotFound { .. } | QADataSwapError::ReadTimeout)) => error,
+            result => return result,
+        };
+        let left = limit.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return Err(error);
+        }
+        std::thread::sleep(left.min(ATTACH_PAUSE));
+    }
+}
+
+/// One try.
+pub(super) fn try_data_segment(name: &RingName, options: &ReaderOptions) -> Result<DataSegment> {
+    let on_ring = |error: SysError| error.on_ring(name.as_str());
+    let segment = Segment::open(&name.data_object(), Access::Read).map_err(on_ring)?;
+    let data = DataSegment::attach(segment, Access::Read, options.backing)
+        .map_err(on_ring)?
+        .map_err(|fault| header_fault(name, fault))?;
+    check_published(&data).map_err(|fault| header_fault(name, fault))?;
+    Ok(data)
+}
+
+/// Whether the header's `published` fits the slots: the last position published must still be in its
+/// slot, or a later one.
+fn check_published(data: &DataSegment) -> std::result::Result<(), HeaderFault> {
+    let (first, _) = data.origin();
+    let published = load_acquire(&data.live().published); // R3, pairs with W3
+    if published <= first {
+        return Ok(());
+    }
+    let last = Position::new(published - 1);
+    let word = data.slot(last.index(data.slot_count())).head.generation.load(Ordering::Relaxed);
+    if crate::ring::Generation::from_word(word).position() < last {
+        return Err(HeaderFault::Field("published", published, (word >> 2) + 1));
+    }
+    Ok(())
+}
+
+/// A cursor at `start`. The writer may go round the ring while one is looked for, though not often.
+pub(super) fn cursor(name: &RingName, data: &DataSegment, start: Start) -> Result<Cursor> {
+    const TRIES: u32 = 100_000;
+    for _ in 0..TRIES {
+        if let Some(cursor) = Cursor::attach(data, start) {
+            return Ok(cursor);
+        }
+        std::hint::spin_loop();
+    }
+    // No writer is that fast that often: the slots contradict the header.
+    let published = load_acquire(&data.live().published);
+    Err(header_fault(name, HeaderFault::Field("slot generation", 0, published)))
+}
+
+/// A reader's entry in the control segment.
+#[derive(Debug)]
+pub(super) struct Registration {
+    control: ControlSegment,
+    index: usize,
+    /// The fork generation it was made in.
+    made_in: u64,
+}
+
+impl Registration {
+    /// Registers as a lossy reader; `None` if that cannot be had here.
+    pub(super) fn new(name: &RingName, data: &DataSegment) -> Option<Self> {
+        let segment = Segment::open(&name.control_object(), Access::ReadWrite).ok()?;
+        let control = ControlSegment::attach(segment, data.identity().ring_id).ok()??;
+        let index = control.take_entry().ok()??;
+        let registration = Self { control, index, made_in: shm::fork_generation() };
+        let entry = registration.entry();
+        let process = Process::current();
+        // Relaxed: this process owns the entry now (its lock was had), and whoever reads it takes
+        // nothing in it for more than information.
+        for lease in &entry.leases[..LEASES_PER_ENTRY] {
+            lease.store(0, Ordering::Relaxed);
+        }
+        for counter in [&entry.consumed, &entry.lost, &entry.overruns, &entry.timeouts] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        entry.pid.store(process.pid, Ordering::Relaxed);
+        entry.start_ticks.store(process.start_ticks, Ordering::Relaxed);
+        entry.kind.store(EntryKind::Lossy as u32, Ordering::Relaxed);
+        Some(registration)
+    }
+
+    #[inline(always)]
+    pub(super) fn entry(&self) -> &Entry {
+        self.control.entry(self.index)
+    }
+
+    #[inline(always)]
+    pub(super) fn waiters(&self) -> &Waiters {
+        self.control.waiters()
+    }
+
+    /// Whether the control segment has been replaced, so that nobody looks at this entry any more.
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.control.segment().is_unlinked().unwrap_or(true)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // In a forked child the entry is still the parent's.
+        if self.made_in == shm::fork_generation() {
+            // Relaxed: for information. The lock, released with the segment, is what frees the entry.
+            self.entry().kind.store(EntryKind::Free as u32, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! How a writer gets its ring: creation, takeover, rollover.
+//!
+//! *Creation*: the object is made with `O_EXCL`, locked, filled in, and its magic number stored last.
+//! A creator that dies before that leaves an object without magic and without a lock; whoever comes
+//! next removes it and starts over.
+//!
+//! *Takeover*: a ring whose lock can be had has no writer. The new one finds the place from the slots
+//! and goes on with the next position.
+//!
+//! *Rollover*: the next segment is prepared under another name, with the retained messages in it, then
+//! renamed over the ring's name; only then is the old one marked superseded. Killed before the rename,
+//! the writer leaves the old ring untouched (and an object that the next writer removes); killed after
+//! it, readers find that their segment has lost its name and follow (see [`super::attach`]).
+
+use super::writer::Writer;
+use super::{WriterOptions, header_fault, writer_alive};
+use crate::error::{QADataSwapError, Result};
+use crate::layout::{
+    ControlSegment, DataSegment, Geometry, HeaderFault, Identity, RingState, SlotTable,
+};
+use crate::name::RingName;
+use crate::ring::publish::{self, Publisher};
+use crate::ring::{Position, consume, wake};
+use crate::shm::{self, Access, Process, Segment, SysError};
+use crate::sync::Ordering;
+use crate::wait::futex_wake_all;
+
+/// What a writer works on. Replaced as a whole by a rollover.
+#[derive(Debug)]
+pub(super) struct Ring {
+    pub(super) data: DataSegment,
+    pub(super) publisher: Publisher,
+    /// Bytes of each slot, from its start, that have memory.
+    slot_memory: Vec<u32>,
+}
+
+impl Ring {
+    fn new(data: DataSegment, publisher: Publisher, options: &WriterOptions) -> Self {
+        let geometry = data.geometry();
+        let known = if options.backing.prefault { geometry.slot_stride as u32 } else { 0 };
+        let slot_memory = vec![known; geometry.slot_count as usize];
+        Self { data, publisher, slot_memory }
+    }
+
+    /// Makes sure that the first `bytes` of the next slot have memory, and the head of the slot after
+    /// it: readers poll that one as soon as they have consumed this message, and looking at a page
+    /// that has no memory and cannot get any kills (SIGBUS).
+    #[inline(always)]
+    pub(super) fn allocate(&mut self, bytes: usize) -> Result<(), SysError> {
+        let (index, after) = (self.publisher.index(), self.publisher.index_after(&self.data));
+        if self.slot_memory[index as usize] < bytes as u32 {
+            self.allocate_slot(index, bytes as u64)?;
+        }
+        if self.slot_memory[after as usize] == 0 {
+            self.allocate_slot(after, 1)?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn allocate_slot(&mut self, index: u64, bytes: u64) -> Result<(), SysError> {
+        const PAGE: u64 = 4096;
+        let geometry = self.data.geometry();
+        let start = geometry.slot_offset(index);
+        let from = start - start % PAGE;
+        let to = (start + bytes).next_multiple_of(PAGE).min(geometry.segment_bytes);
+        self.data.segment().allocate(from, to - from)?;
+        let usable = (to - start).min(geometry.slot_stride);
+        self.slot_memory[index as usize] = usable as u32;
+        Ok(())
+    }
+}
+
+impl Writer {
+    pub(super) fn create(name: RingName, options: WriterOptions) -> Result<Self> {
+        let geometry = options.geometry()?;
+        let (mut ring, control) = Self::open_ring(&name, &options, geometry)?;
+        let found = *ring.data.geometry();
+        let capacity = found.payload_capacity.max(geometry.payload_capacity);
+        let reshape = found.slot_count != geometry.slot_count || found.payload_capacity < capacity;
+        if reshape {
+            let wanted = Geometry::new(geometry.slot_count, capacity)?;
+            roll_over(&name, &options, &mut ring, wanted)?;
+        }
+        Ok(Self::new(name, options, ring, control, u64::from(reshape)))
+    }
+
+    /// Creates the segments, or finds those of a writer that is gone.
+    fn open_ring(
+        name: &RingName,
+        options: &WriterOptions,
+        geometry: Geometry,
+    ) -> Result<(Ring, ControlSegment)> {
+        let on_ring = |error: SysError| error.on_ring(name.as_str());
+        let object = name.data_object();
+        loop {
+            match Segment::create(&object, options.mode) {
+                Ok(segment) => {
+                    // Another process may have found the new object before it was locked, taken it
+                    // for one whose creator died, and removed it.
+                    let locked = DataSegment::lock_as_writer(&segment).map_err(on_ring)?;
+                    if locked && segment.is_named(&object).map_err(on_ring)? {
+                        return create_ring(name, options, segment, geometry).inspect_err(|_| {
+                            // Nothing is lost: it was empty, and it is still locked.
+                            let _ = shm::unlink(&object);
+                        });
+                    }
+                }
+                Err(error) if error.errno == libc::EEXIST => {
+                    if let Some(ring) = Self::take_over(name, options)? {
+                        return Ok(ring);
+                    }
+                }
+                Err(error) => return Err(on_ring(error)),
+            }
+        }
+    }
+
+    /// Takes over the ring of this name; `None` if it has gone meanwhile or was never finished (and is
+    /// gone now).
+    fn take_over(
+        name: &RingName,
+        options: &WriterOptions,
+    ) -> Result<Option<(Ring, ControlSegment)>> {
+        let on_ring = |error: SysError| error.on_ring(name.as_str());
+        let object = name.data_object();
+        let segment = match Segment::open(&object, Access::ReadWrite) {
+            Ok(segment) => segment,
+            Err(error) if error.errno == libc::ENOENT => return Ok(None),
+            Err(error) => return Err(on_ring(error)),
+        };
+        let locked = DataSegment::lock_as_writer(&segment).map_err(on_ring)?;
+        if !segment.is_named(&object).map_err(on_ring)? {
+            return Ok(None);
+        }
+        if !locked {
+            return Err(writer_alive(name, segment));
+        }
+        let data = match DataSegment::attach(segment, Access::ReadWrite, options.backing)
+            .map_err(on_ring)?
+        {
+            Ok(data) => data,
+            Err(HeaderFault::NotReady) => {
+                // Its creator died. The lock on it is still held (the segment is dropped after this),
+                // so no second writer is at the same point.
+                shm::unlink(&object).map_err(on_ring)?;
+                return Ok(None);
+            }
+            Err(fault) => return Err(header_fault(name, fault)),
+        };
+        let recovered = Publisher::recover(&data, |index| data.slot_has_memory(index));
+        let publisher = recovered.map_err(on_ring)?.map_err(|fault| QADataSwapError::Damaged {
+            name: name.as_str().to_owned(),
+            field: fault.field,
+            found: fault.found,
+            expected: fault.expected,
+        })?;
+        // What a rollover that was cut short has left behind.
+        let _ = shm::unlink(&name.next_object());
+        let control = open_control(name, options, data.identity().ring_id)?;
+        let mut ring = Ring::new(data, publisher, options);
+        ring.allocate(1).map_err(|error| error.on_allocation(name.as_str(), 4096))?;
+        ring.data.set_owner(Process::current());
+        ring.publisher.announce_position(&ring.data);
+        // Release: readers that see the ring open again see its writer.
+        ring.data.header().owner.state.store(RingState::Open as u32, Ordering::Release);
+        // A writer killed between its last publish and its wake-up call left readers asleep.
+        wake_everybody(&ring.data);
+        Ok(Some((ring, control)))
+    }
+}
+
+/// Moves the ring to a segment with slots for at least `needed_bytes`. On failure nothing has changed.
+#[cold]
+pub(super) fn grow(
+    name: &RingName,
+    options: &WriterOptions,
+    ring: &mut Ring,
+    needed_bytes: usize,
+) -> Result<()> {
+    let current = *ring.data.geometry();
+    let Some(capacity) = options.grown_capacity(current.payload_capacity, needed_bytes as u64)
+    else {
+        let available_bytes = current.payload_capacity as usize;
+        return Err(QADataSwapError::MessageTooLarge { needed_bytes, available_bytes });
+    };
+    roll_over(name, options, ring, Geometry::new(current.slot_count, capacity)?)
+}
+
+/// Fills in a new, locked object.
+fn create_ring(
+    name: &RingName,
+    options: &WriterOptions,
+    segment: Segment,
+    geometry: Geometry,
+) -> Result<(Ring, ControlSegment)> {
+    let identity = Identity { ring_id: shm::random_id(), first_position: 0, first_sequence: 0 };
+    let control = open_control(name, options, identity.ring_id)?;
+    let no_space = |error: SysError| error.on_allocation(name.as_str(), geometry.segment_bytes);
+    let data =
+        DataSegment::create(segment, geometry, identity, options.backing).map_err(no_space)?;
+    let publisher = Publisher::new(&data, Position::new(0), 0);
+    let mut ring = Ring::new(data, publisher, options);
+    ring.allocate(1).map_err(no_space)?;
+    ring.data.set_owner(Process::current());
+    ring.data.set_ready();
+    Ok((ring, control))
+}
+
+/// The ring's control segment: the one that is there if it fits, else a new one.
+fn open_control(name: &RingName, options: &WriterOptions, ring_id: u64) -> Result<ControlSegment> {
+    let on_ring = |error: SysError| error.on_allocation(name.as_str(), 32768);
+    let object = name.control_object();
+    if let Ok(segment) = Segment::open(&object, Access::ReadWrite)
+        && let Some(control) = ControlSegment::attach(segment, ring_id).map_err(on_ring)?
+    {
+        return Ok(control);
+    }
+    // Left by an earlier ring of this name, or never finished. Only the ring's writer comes here.
+    let _ = shm::unlink(&object);
+    let mode = options.control_mode.unwrap_or(options.mode);
+    let segment = Segment::create(&object, mode).map_err(on_ring)?;
+    ControlSegment::create(segment, ring_id).map_err(on_ring)
+}
+
+/// Moves the ring to a segment of layout `wanted`. On failure nothing has changed.
+fn roll_over(
+    name: &RingName,
+    options: &WriterOptions,
+    ring: &mut Ring,
+    wanted: Geometry,
+) -> Result<()> {
+    let prepared = prepare_next(name, options, ring, wanted).and_then(|next| {
+        shm::rename(&name.next_object(), &name.data_object())
+            .map_err(|error| error.on_ring(name.as_str()))?;
+        Ok(next)
+    });
+    let next = prepared.inspect_err(|_| {
+        let _ = shm::unlink(&name.next_object());
+    })?;
+    let old = std::mem::replace(ring, next);
+    end(&old.data, RingState::Superseded);
+    Ok(())
+}
+
+/// Says that nothing more will be published into `data`, and wakes whoever waits for it.
+pub(super) fn end(data: &DataSegment, state: RingState) {
+    // Release: a reader that sees this sees all that was published before.
+    data.header().owner.state.store(state as u32, Ordering::Release);
+    wake_everybody(data);
+}
+
+fn wake_everybody(data: &DataSegment) {
+    wake::move_on(data.live());
+    futex_wake_all(&data.live().wake_sequence);
+}
+
+/// The next segment, complete, under its own name.
+fn prepare_next(
+    name: &RingName,
+    options: &WriterOptions,
+    old: &Ring,
+    wanted: Geometry,
+) -> Result<Ring> {
+    let no_space = |error: SysError| error.on_allocation(name.as_str(), wanted.segment_bytes);
+    let _ = shm::unlink(&name.next_object());
+    let segment =
+        Segment::create(&name.next_object(), options.mode).map_err(|e| e.on_ring(name.as_str()))?;
+    if !DataSegment::lock_as_writer(&segment).map_err(|e| e.on_ring(name.as_str()))? {
+        return Err(writer_alive(name, segment));
+    }
+    let (next, sequence) = (old.publisher.position(), old.publisher.sequence());
+    // One slot of the new segment stays free for the next message.
+    let retained = old.data.slot_count().min(wanted.slot_count - 1);
+    let (first, first_sequence) =
+        consume::oldest(&old.data, next, retained).unwrap_or((next, sequence));
+    let identity = Identity {
+        ring_id: old.data.identity().ring_id,
+        first_position: first.get(),
+        first_sequence,
+    };
+    let data = DataSegment::create(segment, wanted, identity, options.backing).map_err(no_space)?;
+    let publisher = Publisher::new(&data, next, sequence);
+    let mut ring = Ring::new(data, publisher, options);
+    for position in (first.get()..next.get()).map(Position::new) {
+        let bytes = publish::carried_bytes(&old.data, position);
+        ring.allocate_slot(position.index(wanted.slot_count), bytes).map_err(no_space)?;
+        publish::carry_over(&old.data, &ring.data, position);
+    }
+    ring.allocate(1).map_err(no_space)?;
+    ring.publisher.announce_position(&ring.data);
+    ring.data.copy_owner(&old.data);
+    ring.data.set_ready();
+    Ok(ring)
+}

@@ -1,0 +1,42 @@
+//! Counters of the two handles.
+
+/// What a [`Writer`](crate::Writer) has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WriterStats {
+    /// Messages published through this handle.
+    pub published: u64,
+    /// Payload bytes published through this handle.
+    pub published_bytes: u64,
+    /// Messages published since the ring was created, by all its writers.
+    pub message_count: u64,
+    /// Position of the next message (positions also count slots that were passed over).
+    pub position: u64,
+    /// Wake-up calls made for sleeping readers.
+    pub wakes: u64,
+    /// Moves to a segment with other slots.
+    pub rollovers: u64,
+    /// How many writers the ring has had, this one included.
+    pub epoch: u64,
+}
+
+/// What a [`Reader`](crate::Reader) has seen. After any read,
+/// `consumed + lost` = messages published between the attach and the reader's position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReaderStats {
+    /// Messages returned to the caller, or passed over with [`Reader::skip`](crate::Reader::skip).
+    pub consumed: u64,
+    /// Messages overwritten before they could be read, and damaged ones.
+    pub lost: u64,
+    /// Times the reader was lapped and lost messages by it.
+    pub overruns: u64,
+    /// Reads that ended without a message.
+    pub timeouts: u64,
+    /// Position of the next message to consume.
+    pub position: u64,
+    /// Positions published and not yet consumed.
+    pub lag: u64,
+    /// Whether the reader has an entry in the control segment (is listed, and is woken from sleep).
+    pub registered: bool,
+}

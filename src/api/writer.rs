@@ -1,0 +1,409 @@
+//! [`Writer`]: the publishing handle.
+
+use std::cell::RefCell;
+
+use super::create::{Ring, end, grow};
+use super::{Reservation, WriterOptions, WriterStats, check_fork, remove_objects};
+use crate::error::Result;
+use crate::layout::{ControlSegment, RingState, SlotTable};
+use crate::name::RingName;
+use crate::ring::{Descriptor, MessageKind, wake, words};
+use crate::shm;
+use crate::sync::{AtomicU64, Ordering};
+use crate::wait::futex_wake_all;
+
+/// The one writer of a ring.
+///
+/// A writer can move to another thread, but not be shared between threads. Dropping it leaves the ring
+/// as it is: readers go on waiting, and another writer may continue it. [`close`](Self::close) tells
+/// readers that nothing more comes; [`unlink`](Self::unlink) also removes the ring.
+///
+/// ```
+/// use qadataswap::{create_reader, create_writer};
+///
+/// let name = format!("doc-writer-{}", std::process::id());
+/// let writer = create_writer(&name, 8)?;
+/// let reader = create_reader(&name)?;
+/// writer.write(b"tick")?;
+/// assert_eq!(reader.read(1_000)?.as_deref(), Some(&b"tick"[..]));
+/// writer.unlink()?;
+/// # Ok::<(), qadataswap::QADataSwapError>(())
+/// ```
+#[derive(Debug)]
+pub struct Writer {
+    inner: RefCell<Inner>,
+    /// The fork generation the handle was made in.
+    made_in: u64,
+}
+
+/// What the `&self` methods work on. No method calls back into user code while it is borrowed.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) name: RingName,
+    options: WriterOptions,
+    pub(super) ring: Ring,
+    control: ControlSegment,
+    published: u64,
+    published_bytes: u64,
+    wakes: u64,
+    rollovers: u64,
+}
+
+impl Writer {
+    pub(super) fn new(
+        name: RingName,
+        options: WriterOptions,
+        ring: Ring,
+        control: ControlSegment,
+        rollovers: u64,
+    ) -> Self {
+        let inner = Inner {
+            name,
+            options,
+            ring,
+            control,
+            published: 0,
+            published_bytes: 0,
+            wakes: 0,
+            rollovers,
+        };
+        Self { inner: RefCell::new(inner), made_in: shm::fork_generation() }
+    }
+
+    /// Publishes `message`: copies it into the next slot and makes it visible to every reader.
+    ///
+    /// Takes no lock, allocates nothing and never waits for a reader. A message of up to 40 bytes moves
+    /// in one cache line.
+    ///
+    /// # Errors
+    /// [`MessageTooLarge`](crate::QADataSwapError::MessageTooLarge) if it exceeds the slot and the ring
+    /// may not grow; [`NoSpace`](crate::QADataSwapError::NoSpace) if a slot is used for the first time
+    /// (or for a larger message than before) and `/dev/shm` is full;
+    /// [`Forked`](crate::QADataSwapError::Forked). Nothing was published then.
+    #[inline]
+    pub fn write(&self, message: &[u8]) -> Result<()> {
+        check_fork(self.made_in)?;
+        let inner = &mut *self.inner.borrow_mut();
+        let descriptor = Descriptor::BYTES;
+        inner.make_room(descriptor, message.len())?;
+        words::store(inner.claim(descriptor), message);
+        inner.publish(descriptor, message.len());
+        Ok(())
+    }
+
+    /// Publishes the bytes of one value of a fixed-size type.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    ///
+    /// ```
+    /// use qadataswap::{create_reader, create_writer, zerocopy};
+    /// use zerocopy::{FromBytes, Immutable, IntoBytes};
+    ///
+    /// #[derive(Debug, PartialEq, FromBytes, IntoBytes, Immutable)]
+    /// #[repr(C)]
+    /// struct Quote { bid: f64, ask: f64, instrument: u64 }
+    ///
+    /// let name = format!("doc-write-value-{}", std::process::id());
+    /// let writer = create_writer(&name, 8)?;
+    /// let reader = create_reader(&name)?;
+    /// writer.write_value(&Quote { bid: 1.5, ask: 1.6, instrument: 7 })?;
+    /// let quote: Option<Quote> = reader.read_value(1_000)?;
+    /// assert_eq!(quote, Some(Quote { bid: 1.5, ask: 1.6, instrument: 7 }));
+    /// writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    #[cfg(feature = "typed")]
+    #[inline]
+    pub fn write_value<T>(&self, value: &T) -> Result<()>
+    where
+        T: zerocopy::IntoBytes + zerocopy::Immutable + ?Sized,
+    {
+        self.write(value.as_bytes())
+    }
+
+    /// Opens the next slot for a message of up to `len` bytes to be written in place.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    ///
+    /// ```
+    /// use std::io::Write as _;
+    /// use qadataswap::{create_reader, create_writer};
+    ///
+    /// let name = format!("doc-reserve-{}", std::process::id());
+    /// let mut writer = create_writer(&name, 8)?;
+    /// let mut slot = writer.reserve(100)?;
+    /// write!(slot, "price={}", 4725.25).expect("fits in 100 bytes");
+    /// slot.publish()?;
+    /// assert_eq!(create_reader(&name)?.read(0)?.as_deref(), Some(&b"price=4725.25"[..]));
+    /// writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_>> {
+        check_fork(self.made_in)?;
+        let inner = self.inner.get_mut();
+        inner.make_room(Descriptor::BYTES, len)?;
+        inner.claim(Descriptor::BYTES);
+        Ok(Reservation::new(inner, len))
+    }
+
+    /// Publishes one record batch as one message.
+    ///
+    /// The slot then holds a complete Arrow IPC stream (schema, dictionaries, the batch), so the schema
+    /// may change from one message to the next.
+    ///
+    /// # Errors
+    /// [`ArrowError`](crate::QADataSwapError::ArrowError) if the batch has a type that Arrow IPC cannot
+    /// carry; otherwise as [`write`](Self::write).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use qadataswap::arrow_array::{Float64Array, Int64Array, RecordBatch};
+    /// use qadataswap::{create_reader, create_writer};
+    ///
+    /// let batch = RecordBatch::try_from_iter([
+    ///     ("price", Arc::new(Float64Array::from(vec![1.0, 2.0])) as _),
+    ///     ("volume", Arc::new(Int64Array::from(vec![100, 200])) as _),
+    /// ])?;
+    /// let name = format!("doc-write-arrow-{}", std::process::id());
+    /// let writer = create_writer(&name, 5)?;
+    /// writer.write_arrow(&batch)?;
+    /// assert_eq!(create_reader(&name)?.read_arrow(3_000)?, Some(batch));
+    /// writer.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "arrow")]
+    pub fn write_arrow(&self, batch: &arrow_array::RecordBatch) -> Result<()> {
+        self.write_batches(&batch.schema(), std::slice::from_ref(batch))
+    }
+
+    /// Publishes several record batches of one schema (a table's chunks; none is fine) as one message.
+    ///
+    /// # Errors
+    /// As [`write_arrow`](Self::write_arrow); also if a batch has another schema.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use qadataswap::arrow_array::{Int64Array, RecordBatch};
+    /// use qadataswap::{create_reader, create_writer};
+    ///
+    /// let chunk = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as _)])?;
+    /// let name = format!("doc-write-batches-{}", std::process::id());
+    /// let writer = create_writer(&name, 5)?;
+    /// writer.write_batches(&chunk.schema(), &[chunk.clone(), chunk.clone()])?;
+    /// let table = create_reader(&name)?.read_batches(0)?.expect("just published");
+    /// assert_eq!(table.batches, [chunk.clone(), chunk]);
+    /// writer.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "arrow")]
+    pub fn write_batches(
+        &self,
+        schema: &arrow_schema::SchemaRef,
+        batches: &[arrow_array::RecordBatch],
+    ) -> Result<()> {
+        check_fork(self.made_in)?;
+        let stream = crate::codec::encode_stream(schema, batches)?;
+        let inner = &mut *self.inner.borrow_mut();
+        let descriptor = Descriptor::ARROW_STREAM;
+        inner.make_room(descriptor, stream.len())?;
+        let slot = inner.claim(descriptor);
+        let mut at = 0;
+        for part in stream.parts() {
+            words::store_at(slot, at, part);
+            at += part.len();
+        }
+        inner.publish(descriptor, at);
+        Ok(())
+    }
+
+    /// Publishes bytes that already are one Arrow IPC stream, made by any Arrow implementation.
+    ///
+    /// They are not looked at: readers check what they decode.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    ///
+    /// ```
+    /// # fn stream_from_elsewhere() -> Vec<u8> { b"\xff\xff\xff\xff\0\0\0\0".to_vec() }
+    /// let name = format!("doc-write-ipc-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 4)?;
+    /// writer.write_ipc_stream(&stream_from_elsewhere())?;
+    /// writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn write_ipc_stream(&self, stream: &[u8]) -> Result<()> {
+        check_fork(self.made_in)?;
+        let inner = &mut *self.inner.borrow_mut();
+        let descriptor = Descriptor::ARROW_STREAM;
+        inner.make_room(descriptor, stream.len())?;
+        words::store(inner.claim(descriptor), stream);
+        inner.publish(descriptor, stream.len());
+        Ok(())
+    }
+
+    /// Ends the ring: readers consume what is in it and are then told
+    /// [`Closed`](crate::QADataSwapError::Closed). The memory stays, for readers that come later, and a
+    /// new writer may reopen it.
+    ///
+    /// # Errors
+    /// [`Forked`](crate::QADataSwapError::Forked).
+    ///
+    /// ```
+    /// use qadataswap::{QADataSwapError, create_reader, create_writer};
+    ///
+    /// let name = format!("doc-close-{}", std::process::id());
+    /// let writer = create_writer(&name, 4)?;
+    /// writer.write(b"last")?;
+    /// writer.close()?;
+    /// let reader = create_reader(&name)?;
+    /// assert_eq!(reader.read(0)?.as_deref(), Some(&b"last"[..]));
+    /// assert!(matches!(reader.read(u64::MAX), Err(QADataSwapError::Closed)));
+    /// qadataswap::unlink(&name)?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn close(self) -> Result<()> {
+        check_fork(self.made_in)?;
+        end(&self.inner.borrow().ring.data, RingState::Closed);
+        Ok(())
+    }
+
+    /// Ends the ring like [`close`](Self::close) and removes it. Readers that are attached still
+    /// consume what is in it.
+    ///
+    /// # Errors
+    /// [`Forked`](crate::QADataSwapError::Forked); a failed system call.
+    ///
+    /// ```
+    /// let name = format!("doc-writer-unlink-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 4)?;
+    /// writer.unlink()?;
+    /// assert!(!qadataswap::list()?.contains(&name));
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn unlink(self) -> Result<()> {
+        check_fork(self.made_in)?;
+        let inner = self.inner.borrow();
+        // If someone removed the ring by hand, the name may by now belong to another.
+        let own = inner.ring.data.segment().is_named(&inner.name.data_object());
+        end(&inner.ring.data, RingState::Closed);
+        match own {
+            Ok(true) => remove_objects(&inner.name),
+            _ => Ok(()),
+        }
+    }
+
+    /// The ring's name.
+    ///
+    /// ```
+    /// # let name = format!("doc-writer-name-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 4)?;
+    /// assert_eq!(writer.name(), name);
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn name(&self) -> String {
+        self.inner.borrow().name.as_str().to_owned()
+    }
+
+    /// Number of slots.
+    ///
+    /// ```
+    /// # let name = format!("doc-writer-slots-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 4)?;
+    /// assert_eq!(writer.slot_count(), 4);
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn slot_count(&self) -> usize {
+        self.inner.borrow().ring.data.slot_count() as usize
+    }
+
+    /// Largest message, in bytes, that fits without a rollover.
+    ///
+    /// ```
+    /// # let name = format!("doc-writer-capacity-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 4)?;
+    /// assert_eq!(writer.slot_capacity(), 16 << 20);
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn slot_capacity(&self) -> usize {
+        self.inner.borrow().ring.data.geometry().payload_capacity as usize
+    }
+
+    /// Counters, exact at the time of the call.
+    ///
+    /// ```
+    /// # let name = format!("doc-writer-stats-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 4)?;
+    /// writer.write(b"one")?;
+    /// assert_eq!((writer.stats().published, writer.stats().published_bytes), (1, 3));
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn stats(&self) -> WriterStats {
+        let inner = self.inner.borrow();
+        WriterStats {
+            published: inner.published,
+            published_bytes: inner.published_bytes,
+            message_count: inner.ring.publisher.sequence(),
+            position: inner.ring.publisher.position().get(),
+            wakes: inner.wakes,
+            rollovers: inner.rollovers,
+            // Relaxed: stored by this writer only.
+            epoch: inner.ring.data.header().owner.epoch.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Inner {
+    /// Makes sure that a message of `len` bytes fits and has memory, in a larger segment if need be.
+    #[inline(always)]
+    pub(super) fn make_room(&mut self, descriptor: Descriptor, len: usize) -> Result<()> {
+        if len as u64 > self.ring.data.geometry().payload_capacity {
+            grow(&self.name, &self.options, &mut self.ring, len)?;
+            self.rollovers += 1;
+        }
+        let bytes = descriptor.offset_bytes() + len;
+        self.ring
+            .allocate(bytes)
+            .map_err(|error| error.on_allocation(self.name.as_str(), bytes as u64))
+    }
+
+    /// Takes the next slot and gives the words from the message's first on.
+    #[inline(always)]
+    pub(super) fn claim(&self, descriptor: Descriptor) -> &[AtomicU64] {
+        let slot = self.ring.publisher.claim(&self.ring.data);
+        &slot.payload[descriptor.first_word..]
+    }
+
+    /// The words of the slot that was claimed, from the message's first on.
+    pub(super) fn claimed(&self, descriptor: Descriptor) -> &[AtomicU64] {
+        &self.ring.data.slot(self.ring.publisher.index()).payload[descriptor.first_word..]
+    }
+
+    /// Publishes the claimed slot and wakes whoever sleeps.
+    #[inline(always)]
+    pub(super) fn publish(&mut self, descriptor: Descriptor, len: usize) {
+        self.ring.publisher.publish(&self.ring.data, descriptor, len as u32);
+        self.published += 1;
+        self.published_bytes += len as u64;
+        let live = self.ring.data.live();
+        if wake::must_wake(live, self.control.waiters()) {
+            futex_wake_all(&live.wake_sequence);
+            self.wakes += 1;
+        }
+    }
+}
+
+impl Descriptor {
+    /// A plain message: right behind the slot's head, in the same cache line.
+    pub(super) const BYTES: Self = Self { kind: MessageKind::Bytes, first_word: 0 };
+    /// An Arrow stream: at the next cache line, so that what is aligned within it is aligned in memory.
+    pub(super) const ARROW_STREAM: Self = Self {
+        kind: MessageKind::ArrowStream,
+        first_word: (crate::layout::STREAM_OFFSET - crate::layout::INLINE_OFFSET) / 8,
+    };
+}

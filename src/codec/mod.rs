@@ -1,0 +1,26 @@
+//! Arrow record batches to and from the bytes of one message.
+//!
+//! A message holds one complete Arrow IPC *stream*: schema, dictionary batches, record batches, end
+//! marker. Nothing outside the message is needed to read it, and any Arrow implementation can.
+//!
+//! `encode` produces the stream as pieces to be copied, `decode` turns bytes back into batches,
+//! `check` decides whether bytes are safe to decode, with the help of `types` (schemas) and `walk`
+//! (batches). The bytes come from another process, so `decode`
+//! hands nothing to arrow-ipc that `check` has not passed; `encode` runs the same checks on its own
+//! output, so that what cannot be read back is refused where it is written.
+
+mod check;
+mod decode;
+mod encode;
+mod types;
+mod walk;
+
+pub use decode::{DecodedStream, decode_stream};
+pub use encode::{EncodedStream, encode_stream};
+
+use arrow_schema::ArrowError;
+
+/// An error about the stream or what should become one.
+fn fault(what: impl std::fmt::Display) -> ArrowError {
+    ArrowError::IpcError(what.to_string())
+}

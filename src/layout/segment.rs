@@ -1,0 +1,395 @@
+//! Mapped segments: made, checked, and handed out as typed views.
+
+use std::ptr::NonNull;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::control::{ControlHeader, Entry, Waiters};
+use super::data::{Header, Immutable, Live, RingState, Slot, SlotHead, SlotTable};
+use super::geometry::{Geometry, INLINE_OFFSET, STREAM_OFFSET};
+use crate::error::Result;
+use crate::shm::{Access, Backing, Process, Segment, SysError};
+use crate::sync::{AtomicU64, Ordering, load_acquire};
+
+/// Entries of a control segment: readers that can be registered at a time.
+pub const ENTRY_COUNT: usize = 64;
+/// Byte whose lock says that a writer lives.
+const WRITER_LOCK: u64 = 0;
+const CONTROL_HEADER_BYTES: usize = 4096;
+const CONTROL_BYTES: usize = CONTROL_HEADER_BYTES + ENTRY_COUNT * size_of::<Entry>();
+/// Positions share their word with two bits of state.
+const POSITION_LIMIT: u64 = 1 << 62;
+
+/// Where a segment stands in the life of its ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Number of the ring.
+    pub ring_id: u64,
+    /// Position of the oldest message that the segment will hold.
+    pub first_position: u64,
+    /// Its message sequence.
+    pub first_sequence: u64,
+}
+
+/// What is wrong with a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderFault {
+    /// Not set up, or not yet.
+    NotReady,
+    /// Another layout version.
+    Version(u32),
+    /// A field that cannot be: its name, what was found, what would be right.
+    Field(&'static str, u64, u64),
+}
+
+/// A mapped data segment whose header was checked.
+#[derive(Debug)]
+pub struct DataSegment {
+    segment: Segment,
+    geometry: Geometry,
+    identity: Identity,
+}
+
+impl DataSegment {
+    /// Gives a new object its size and header, all but the magic number.
+    pub fn create(
+        mut segment: Segment,
+        geometry: Geometry,
+        identity: Identity,
+        backing: Backing,
+    ) -> Result<Self, SysError> {
+        segment.set_size(geometry.segment_bytes)?;
+        if backing.prefault {
+            segment.allocate(0, geometry.segment_bytes)?;
+        } else {
+            // The header and the head of the first slot that will be written: a reader may look at
+            // those at once, and looking at a hole of a full file system kills (SIGBUS).
+            segment.allocate(0, geometry.header_bytes)?;
+        }
+        segment.map(geometry.segment_bytes as usize, Access::ReadWrite)?;
+        segment.apply(backing, Access::ReadWrite)?;
+        let data = Self { segment, geometry, identity };
+        let fixed = &data.header().immutable;
+        // Relaxed: the magic number's Release store (`set_ready`) publishes all of these.
+        fixed.abi_version.store(Immutable::ABI_VERSION, Ordering::Relaxed);
+        fixed.header_bytes.store(geometry.header_bytes as u32, Ordering::Relaxed);
+        fixed.segment_bytes.store(geometry.segment_bytes, Ordering::Relaxed);
+        fixed.slot_count.store(geometry.slot_count, Ordering::Relaxed);
+        fixed.slot_stride.store(geometry.slot_stride, Ordering::Relaxed);
+        fixed.payload_capacity.store(geometry.payload_capacity, Ordering::Relaxed);
+        fixed.features.store(0, Ordering::Relaxed);
+        fixed.ring_id.store(identity.ring_id, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        fixed.created_ns.store(now.as_nanos() as u64, Ordering::Relaxed);
+        fixed.first_position.store(identity.first_position, Ordering::Relaxed);
+        fixed.first_sequence.store(identity.first_sequence, Ordering::Relaxed);
+        fixed.checksum.store(checksum(fixed), Ordering::Relaxed);
+        data.live().published.store(identity.first_position, Ordering::Relaxed);
+        data.live().message_count.store(identity.first_sequence, Ordering::Relaxed);
+        Ok(data)
+    }
+
+    /// Stores the magic number: from here on others may attach.
+    pub fn set_ready(&self) {
+        // Release: pairs with the Acquire load in `check_header` of whoever attaches.
+        self.header().immutable.magic.store(Immutable::MAGIC, Ordering::Release);
+    }
+
+    /// Maps an existing object and checks all that its header says.
+    pub fn attach(
+        mut segment: Segment,
+        access: Access,
+        backing: Backing,
+    ) -> Result<std::result::Result<Self, HeaderFault>, SysError> {
+        let size = segment.size()?;
+        if size == 0 {
+            return Ok(Err(HeaderFault::NotReady));
+        }
+        // The largest segment there can be, which also bounds the mapping.
+        let largest = 1 << 40;
+        let smallest = size_of::<Header>() as u64;
+        if !(smallest..=largest).contains(&size) {
+            return Ok(Err(HeaderFault::Field("segment size", size, smallest)));
+        }
+        segment.map(size as usize, access)?;
+        let (start, _) = segment.mapped();
+        let (geometry, identity) = match check_header(header_at(&segment, start), size) {
+            Ok(found) => found,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        if !(backing.prefault && access == Access::ReadWrite) {
+            segment.apply(backing, access)?;
+        } else {
+            segment.allocate(0, size)?;
+            segment.apply(backing, access)?;
+        }
+        Ok(Ok(Self { segment, geometry, identity }))
+    }
+
+    /// The header's lines.
+    #[inline(always)]
+    pub fn header(&self) -> &Header {
+        header_at(&self.segment, self.segment.mapped().0)
+    }
+
+    /// Sizes and offsets.
+    #[inline(always)]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// Ring and first message, as they were when this process attached.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The object behind the mapping.
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Becomes the ring's writer in the eyes of the kernel; `false` if there is a live one.
+    pub fn lock_as_writer(segment: &Segment) -> Result<bool, SysError> {
+        segment.try_lock(WRITER_LOCK)
+    }
+
+    /// Whether a writer lives (another handle than this one).
+    pub fn has_live_writer(&self) -> Result<bool, SysError> {
+        self.segment.is_locked_elsewhere(WRITER_LOCK)
+    }
+
+    /// Says who writes from now on.
+    pub fn set_owner(&self, process: Process) {
+        let owner = &self.header().owner;
+        // Relaxed: read by operators and in error messages only.
+        owner.pid.store(process.pid, Ordering::Relaxed);
+        owner.start_ticks.store(process.start_ticks, Ordering::Relaxed);
+        let epoch = owner.epoch.load(Ordering::Relaxed);
+        owner.epoch.store(epoch.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Says that the writer of `other` writes here too (a rollover).
+    pub fn copy_owner(&self, other: &Self) {
+        let (from, to) = (&other.header().owner, &self.header().owner);
+        // Relaxed: read by operators and in error messages only.
+        to.pid.store(from.pid.load(Ordering::Relaxed), Ordering::Relaxed);
+        to.start_ticks.store(from.start_ticks.load(Ordering::Relaxed), Ordering::Relaxed);
+        to.epoch.store(from.epoch.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Whether the slot's first page has memory behind it, so that looking at it is safe.
+    pub fn slot_has_memory(&self, index: u64) -> Result<bool, SysError> {
+        let offset = self.geometry.slot_offset(index);
+        let page = offset - offset % 4096;
+        Ok(self.segment.next_data(page)? == Some(page))
+    }
+}
+
+impl SlotTable for DataSegment {
+    #[inline(always)]
+    fn slot_count(&self) -> u64 {
+        self.geometry.slot_count
+    }
+
+    #[inline(always)]
+    fn payload_bytes(&self) -> usize {
+        self.geometry.slot_stride as usize - INLINE_OFFSET
+    }
+
+    #[inline(always)]
+    fn slot(&self, index: u64) -> Slot<'_> {
+        assert!(index < self.geometry.slot_count, "slot index out of range");
+        let (start, _) = self.segment.mapped();
+        let words = self.payload_bytes() / size_of::<AtomicU64>();
+        // SAFETY: the header check (or `create`) made sure that `slot_count` slots of `slot_stride`
+        // bytes lie inside the mapping, and `index` is below the count.
+        let head = unsafe { start.add(self.geometry.slot_offset(index) as usize) };
+        // SAFETY: still inside the slot, whose stride is at least 128.
+        let payload = unsafe { head.add(INLINE_OFFSET) }.cast::<AtomicU64>();
+        // SAFETY: slots are aligned to 128 bytes; every bit pattern is a SlotHead; it holds atomics
+        // only, so that others store to it at any time is allowed; the mapping lives as long as
+        // `self`, which the result borrows.
+        let head = unsafe { head.cast::<SlotHead>().as_ref() };
+        // SAFETY: as above; `words` times eight is what follows the head up to the next slot, and 24
+        // is a multiple of eight.
+        let payload = unsafe { NonNull::slice_from_raw_parts(payload, words).as_ref() };
+        Slot { head, payload }
+    }
+
+    #[inline(always)]
+    fn live(&self) -> &Live {
+        &self.header().live
+    }
+
+    fn origin(&self) -> (u64, u64) {
+        (self.identity.first_position, self.identity.first_sequence)
+    }
+}
+
+#[inline(always)]
+fn header_at(_segment: &Segment, start: NonNull<u8>) -> &Header {
+    // SAFETY: both callers pass the start of `_segment`'s mapping, which is page-aligned and at least
+    // a header long; every bit pattern is a Header; it holds atomics only; the mapping lives as long
+    // as the segment, which the result borrows.
+    unsafe { start.cast::<Header>().as_ref() }
+}
+
+/// Checks everything in a header that can be checked; each field is read once.
+fn check_header(header: &Header, size: u64) -> Result<(Geometry, Identity), HeaderFault> {
+    use HeaderFault::Field;
+    let fixed = &header.immutable;
+    // Pairs with the Release store in `set_ready`.
+    match load_acquire(&fixed.magic) {
+        Immutable::MAGIC => {}
+        0 => return Err(HeaderFault::NotReady),
+        other => return Err(Field("magic", other, Immutable::MAGIC)),
+    }
+    // Relaxed from here on: ordered by the load of the magic number.
+    let version = fixed.abi_version.load(Ordering::Relaxed);
+    if version != Immutable::ABI_VERSION {
+        return Err(HeaderFault::Version(version));
+    }
+    let slot_count = fixed.slot_count.load(Ordering::Relaxed);
+    let payload_capacity = fixed.payload_capacity.load(Ordering::Relaxed);
+    let Ok(geometry) = Geometry::new(slot_count, payload_capacity) else {
+        return Err(Field("slot_count or payload_capacity", slot_count, payload_capacity));
+    };
+    let must_be = [
+        ("header_bytes", fixed.header_bytes.load(Ordering::Relaxed).into(), geometry.header_bytes),
+        ("slot_stride", fixed.slot_stride.load(Ordering::Relaxed), geometry.slot_stride),
+        ("segment_bytes", fixed.segment_bytes.load(Ordering::Relaxed), geometry.segment_bytes),
+        ("segment size", size, geometry.segment_bytes),
+        ("features", fixed.features.load(Ordering::Relaxed), 0),
+        ("checksum", fixed.checksum.load(Ordering::Relaxed), checksum(fixed)),
+    ];
+    for (field, found, expected) in must_be {
+        if found != expected {
+            return Err(Field(field, found, expected));
+        }
+    }
+    let identity = Identity {
+        ring_id: fixed.ring_id.load(Ordering::Relaxed),
+        first_position: fixed.first_position.load(Ordering::Relaxed),
+        first_sequence: fixed.first_sequence.load(Ordering::Relaxed),
+    };
+    if identity.first_position >= POSITION_LIMIT {
+        return Err(Field("first_position", identity.first_position, POSITION_LIMIT));
+    }
+    let published = load_acquire(&header.live.published);
+    if !(identity.first_position..POSITION_LIMIT).contains(&published) {
+        return Err(Field("published", published, identity.first_position));
+    }
+    let state = header.owner.state.load(Ordering::Relaxed);
+    if RingState::from_word(state).is_none() {
+        return Err(Field("state", state.into(), RingState::Superseded as u64));
+    }
+    Ok((geometry, identity))
+}
+
+/// FNV-1a over the words of the immutable line: catches a header that was partly overwritten.
+fn checksum(fixed: &Immutable) -> u64 {
+    let words = [
+        u64::from(fixed.abi_version.load(Ordering::Relaxed)),
+        u64::from(fixed.header_bytes.load(Ordering::Relaxed)),
+        fixed.segment_bytes.load(Ordering::Relaxed),
+        fixed.slot_count.load(Ordering::Relaxed),
+        fixed.slot_stride.load(Ordering::Relaxed),
+        fixed.payload_capacity.load(Ordering::Relaxed),
+        fixed.features.load(Ordering::Relaxed),
+        fixed.ring_id.load(Ordering::Relaxed),
+        fixed.created_ns.load(Ordering::Relaxed),
+        fixed.first_position.load(Ordering::Relaxed),
+        fixed.first_sequence.load(Ordering::Relaxed),
+    ];
+    words.iter().flat_map(|word| word.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+const _: () = assert!(STREAM_OFFSET.is_multiple_of(64) && INLINE_OFFSET.is_multiple_of(8));
+
+/// A mapped control segment whose header was checked.
+#[derive(Debug)]
+pub struct ControlSegment {
+    segment: Segment,
+}
+
+impl ControlSegment {
+    /// Gives a new object its size and header.
+    pub fn create(mut segment: Segment, ring_id: u64) -> Result<Self, SysError> {
+        segment.set_size(CONTROL_BYTES as u64)?;
+        segment.allocate(0, CONTROL_BYTES as u64)?;
+        segment.map(CONTROL_BYTES, Access::ReadWrite)?;
+        let control = Self { segment };
+        let header = control.header();
+        // Relaxed: published by the store of the magic number.
+        header.abi_version.store(Immutable::ABI_VERSION, Ordering::Relaxed);
+        header.entry_count.store(ENTRY_COUNT as u32, Ordering::Relaxed);
+        header.ring_id.store(ring_id, Ordering::Relaxed);
+        // Release: pairs with the Acquire load in `attach`.
+        header.magic.store(ControlHeader::MAGIC, Ordering::Release);
+        Ok(control)
+    }
+
+    /// Maps an existing object; `None` if it is not the control segment of the ring `ring_id`.
+    pub fn attach(mut segment: Segment, ring_id: u64) -> Result<Option<Self>, SysError> {
+        if segment.size()? != CONTROL_BYTES as u64 {
+            return Ok(None);
+        }
+        segment.map(CONTROL_BYTES, Access::ReadWrite)?;
+        let control = Self { segment };
+        let header = control.header();
+        let fits = load_acquire(&header.magic) == ControlHeader::MAGIC
+            && header.abi_version.load(Ordering::Relaxed) == Immutable::ABI_VERSION
+            && header.entry_count.load(Ordering::Relaxed) == ENTRY_COUNT as u32
+            && header.ring_id.load(Ordering::Relaxed) == ring_id;
+        Ok(fits.then_some(control))
+    }
+
+    /// The object behind the mapping.
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    fn header(&self) -> &ControlHeader {
+        // SAFETY: the mapping is CONTROL_BYTES long and page-aligned; every bit pattern is a
+        // ControlHeader; it holds atomics only; the mapping lives as long as `self`.
+        unsafe { self.segment.mapped().0.cast().as_ref() }
+    }
+
+    /// The line that says whether anyone may be asleep.
+    #[inline(always)]
+    pub fn waiters(&self) -> &Waiters {
+        // SAFETY: the second line of a mapping of CONTROL_BYTES.
+        let line = unsafe { self.segment.mapped().0.add(size_of::<ControlHeader>()) };
+        // SAFETY: aligned to 128 bytes within a page-aligned mapping, atomics only, as in `header`.
+        unsafe { line.cast().as_ref() }
+    }
+
+    /// The entry at `index`, which is below [`ENTRY_COUNT`].
+    #[inline(always)]
+    pub fn entry(&self, index: usize) -> &Entry {
+        assert!(index < ENTRY_COUNT, "entry index out of range");
+        let offset = CONTROL_HEADER_BYTES + index * size_of::<Entry>();
+        // SAFETY: inside a mapping of CONTROL_BYTES, because `index` is below the count.
+        let entry = unsafe { self.segment.mapped().0.add(offset) };
+        // SAFETY: entries are 256 bytes long and start at a page; atomics only, as in `header`.
+        unsafe { entry.cast().as_ref() }
+    }
+
+    /// Takes an entry that nobody alive holds; `None` if all are held.
+    ///
+    /// The owner lock decides, not what the entry says: an entry whose lock can be had is free,
+    /// whether it was given back or its owner was killed.
+    pub fn take_entry(&self) -> Result<Option<usize>, SysError> {
+        for index in 0..ENTRY_COUNT {
+            if self.segment.try_lock(entry_lock(index))? {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn entry_lock(index: usize) -> u64 {
+    (CONTROL_HEADER_BYTES + index * size_of::<Entry>()) as u64
+}

@@ -1,0 +1,208 @@
+//! The reader's side: find the next message, copy it, make sure it was not overwritten meanwhile.
+//!
+//! ```text
+//! g = generation(slot of p)                         (Acquire)                        // R1
+//!   PUBLISHED(p)             copy, then fence(Acquire), generation still g ?         // R2
+//!                              yes: it is the message; p + 1     no: overrun
+//!   SKIPPED(p)               p + 1, nothing was lost
+//!   position(g) > p          overrun
+//!   anything else            not published yet
+//! ```
+
+use super::{Descriptor, Generation, Position, State, slot_of};
+use crate::layout::{Slot, SlotTable};
+use crate::sync::{Ordering, fence, load_acquire};
+
+/// Where a new reader starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// The oldest message still in the ring.
+    #[default]
+    Oldest,
+    /// The newest message in the ring; the next one published if there is none.
+    Newest,
+    /// The next message published; none that is in the ring already.
+    Next,
+}
+
+/// A reader's place in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    position: Position,
+    /// Sequence that the message at `position` will have if none is lost.
+    sequence: u64,
+}
+
+/// What a look at the ring finds.
+#[derive(Clone, Copy, Debug)]
+pub enum Look<'t> {
+    /// A message; it counts only once [`Found::is_intact`] says so after the copy.
+    Message(Found<'t>),
+    /// Nothing published yet.
+    Nothing,
+    /// The writer has taken the slot for a later position.
+    Lapped,
+}
+
+/// A message in its slot, as the slot's head describes it: unchecked input.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'t> {
+    slot: Slot<'t>,
+    generation: Generation,
+    sequence: u64,
+    length: u32,
+    kind: u32,
+}
+
+/// What a checked head says: where the message's bytes are.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'t> {
+    /// The words that hold the message, and nothing after its last.
+    pub words: &'t [crate::sync::AtomicU64],
+    /// Length in bytes.
+    pub length: usize,
+}
+
+impl<'t> Found<'t> {
+    /// The message if its length and start are possible; otherwise the field that is not, and its
+    /// value. (Neither means anything unless [`is_intact`](Self::is_intact).)
+    #[inline(always)]
+    pub fn message(&self) -> Result<Message<'t>, (&'static str, u64)> {
+        let Some(descriptor) = Descriptor::from_word(self.kind) else {
+            return Err(("kind", self.kind.into()));
+        };
+        let length = self.length as usize;
+        let words = self
+            .slot
+            .payload
+            .get(descriptor.first_word..)
+            .and_then(|words| words.get(..length.div_ceil(8)))
+            .ok_or(("length", u64::from(self.length)))?;
+        Ok(Message { words, length })
+    }
+
+    /// Whether the slot still holds what it held when it was found, so that everything copied from it
+    /// since is one message, whole.
+    #[inline(always)]
+    pub fn is_intact(&self) -> bool {
+        fence(Ordering::Acquire); // R2, pairs with W1
+        // Relaxed: the fence before it orders it after the copy.
+        self.slot.head.generation.load(Ordering::Relaxed) == self.generation.word()
+    }
+}
+
+impl Cursor {
+    /// A cursor for a reader that attaches now; `None` if the writer went round the ring while this
+    /// looked at it (try again).
+    pub fn attach<T: SlotTable>(table: &T, start: Start) -> Option<Self> {
+        let (first, first_sequence) = table.origin();
+        let first = Position::new(first);
+        let published = Position::new(load_acquire(&table.live().published)); // R3, pairs with W3
+        let retained = match start {
+            Start::Oldest => table.slot_count(),
+            Start::Newest => 1,
+            Start::Next => 0,
+        };
+        if let Some((position, sequence)) = oldest(table, published, retained) {
+            return Some(Self { position, sequence });
+        }
+        if published == first {
+            return Some(Self { position: first, sequence: first_sequence });
+        }
+        let last = Position::new(published.get() - 1);
+        let (sequence, state) = sequence_at(table, last)?;
+        let sequence = sequence.wrapping_add(u64::from(state == State::Published));
+        Some(Self { position: published, sequence })
+    }
+
+    /// Position of the message to consume next.
+    #[inline(always)]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Looks for the message at the cursor; passes over skipped positions.
+    #[inline(always)]
+    pub fn look<'t, T: SlotTable>(&mut self, table: &'t T) -> Look<'t> {
+        loop {
+            let slot = slot_of(table, self.position);
+            let generation = Generation::from_word(load_acquire(&slot.head.generation)); // R1, pairs with W2
+            if generation == Generation::new(self.position, State::Published) {
+                return Look::Message(Found {
+                    slot,
+                    generation,
+                    // Relaxed: ordered after the generation by R1 and checked by R2, like the payload.
+                    sequence: slot.head.sequence.load(Ordering::Relaxed),
+                    length: slot.head.length.load(Ordering::Relaxed),
+                    kind: slot.head.kind.load(Ordering::Relaxed),
+                });
+            }
+            if generation.position() > self.position {
+                return Look::Lapped;
+            }
+            if generation != Generation::new(self.position, State::Skipped) {
+                return Look::Nothing;
+            }
+            self.position = self.position.next();
+        }
+    }
+
+    /// Moves past a message that was found intact. Returns how many messages were missing before it,
+    /// which is 0 unless the segment was tampered with.
+    #[inline(always)]
+    pub fn advance(&mut self, found: &Found<'_>) -> u64 {
+        let missing = found.sequence.wrapping_sub(self.sequence);
+        self.position = self.position.next();
+        self.sequence = found.sequence.wrapping_add(1);
+        // A sequence that went backwards cannot be counted as a loss of 2^64 messages.
+        if missing > u64::MAX / 2 { 0 } else { missing }
+    }
+
+    /// Moves past a message that is damaged: it counts as one message lost.
+    pub fn pass_over(&mut self) {
+        self.position = self.position.next();
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+
+    /// After an overrun: moves to a message half a ring behind the writer, so that the reader has half
+    /// a lap to catch up in (at the very oldest it would be lapped again at once). Returns how many
+    /// messages were lost; `None` if the writer went round the ring while this looked (try again).
+    pub fn resume<T: SlotTable>(&mut self, table: &T) -> Option<u64> {
+        let (first, _) = table.origin();
+        let published = Position::new(load_acquire(&table.live().published)); // R3, pairs with W3
+        let keep = (table.slot_count() / 2).max(1);
+        let target = published.back(keep, Position::new(first)).max(self.position);
+        if target == published {
+            // Lapped at the very position being written: it can be read once it is published.
+            return None;
+        }
+        let (sequence, _) = sequence_at(table, target)?;
+        let lost = sequence.wrapping_sub(self.sequence);
+        *self = Self { position: target, sequence };
+        Some(if lost > u64::MAX / 2 { 0 } else { lost })
+    }
+}
+
+/// The oldest of the `retained` positions before `next` that still is in its slot, and the sequence
+/// there.
+pub fn oldest<T: SlotTable>(table: &T, next: Position, retained: u64) -> Option<(Position, u64)> {
+    let (first, _) = table.origin();
+    let from = next.back(retained, Position::new(first));
+    (from.get()..next.get())
+        .map(Position::new)
+        .find_map(|position| Some((position, sequence_at(table, position)?.0)))
+}
+
+/// The sequence stored at a position that was published before, unless it has been overwritten.
+fn sequence_at<T: SlotTable>(table: &T, position: Position) -> Option<(u64, State)> {
+    let head = slot_of(table, position).head;
+    let generation = Generation::from_word(load_acquire(&head.generation)); // R1, pairs with W2
+    let state = generation.state();
+    if generation.position() != position || !matches!(state, State::Published | State::Skipped) {
+        return None;
+    }
+    let sequence = head.sequence.load(Ordering::Relaxed);
+    fence(Ordering::Acquire); // R2, pairs with W1
+    let unchanged = head.generation.load(Ordering::Relaxed) == generation.word();
+    unchanged.then_some((sequence, state))
+}

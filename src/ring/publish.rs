@@ -1,0 +1,187 @@
+//! The writer's side: claim, publish, and finding the place of a writer that died.
+
+use super::{Descriptor, Generation, Position, State, slot_of};
+use crate::layout::{Slot, SlotTable};
+use crate::sync::{Ordering, fence};
+
+/// The writer's place in the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publisher {
+    /// Position of the next publish.
+    next: Position,
+    /// Message sequence of the next publish.
+    sequence: u64,
+    /// `next % slot_count`, kept because a division costs more than a comparison.
+    index: u64,
+}
+
+/// A slot that no writer of this ring can have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotFault {
+    /// What is wrong.
+    pub field: &'static str,
+    /// The value found.
+    pub found: u64,
+    /// A value that would be right.
+    pub expected: u64,
+}
+
+impl Publisher {
+    /// A publisher that goes on at `next` with message number `sequence`.
+    pub fn new<T: SlotTable>(table: &T, next: Position, sequence: u64) -> Self {
+        Self { next, sequence, index: next.index(table.slot_count()) }
+    }
+
+    /// Position of the next publish.
+    pub fn position(&self) -> Position {
+        self.next
+    }
+
+    /// Sequence of the next message: how many there have been.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// Index of the slot of the next publish.
+    #[inline(always)]
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Index of the slot after that.
+    #[inline(always)]
+    pub fn index_after<T: SlotTable>(&self, table: &T) -> u64 {
+        if self.index + 1 == table.slot_count() { 0 } else { self.index + 1 }
+    }
+
+    /// Takes the next slot away from readers, so that its payload may be stored to.
+    ///
+    /// May be called again for the same position (a dropped reservation): nothing was published.
+    #[inline(always)]
+    pub fn claim<'t, T: SlotTable>(&self, table: &'t T) -> Slot<'t> {
+        let slot = table.slot(self.index);
+        // Relaxed: the fence orders it before every payload store that follows.
+        slot.head
+            .generation
+            .store(Generation::new(self.next, State::Writing).word(), Ordering::Relaxed);
+        fence(Ordering::Release); // W1, pairs with R2
+        slot
+    }
+
+    /// Publishes the message of `length` bytes stored into the claimed slot.
+    #[inline(always)]
+    pub fn publish<T: SlotTable>(&mut self, table: &T, descriptor: Descriptor, length: u32) {
+        let slot = table.slot(self.index);
+        // Relaxed, like the payload: all of it is ordered by W2.
+        slot.head.sequence.store(self.sequence, Ordering::Relaxed);
+        slot.head.length.store(length, Ordering::Relaxed);
+        slot.head.kind.store(descriptor.word(), Ordering::Relaxed);
+        slot.head
+            .generation
+            .store(Generation::new(self.next, State::Published).word(), Ordering::Release); // W2, pairs with R1
+        self.index = self.index_after(table);
+        self.next = self.next.next();
+        self.sequence += 1;
+        self.announce_position(table);
+    }
+
+    /// Brings the header's live line up to this publisher's place.
+    #[inline(always)]
+    pub fn announce_position<T: SlotTable>(&self, table: &T) {
+        let live = table.live();
+        // Relaxed: ordered before `published` by its Release store.
+        live.message_count.store(self.sequence, Ordering::Relaxed);
+        live.published.store(self.next.get(), Ordering::Release); // W3, pairs with R3
+    }
+
+    /// Finds where the last writer stopped, from the slots themselves: the header's `published` is
+    /// stored after the slot and may lag behind it.
+    ///
+    /// `has_memory` says whether a slot was ever written; others are not looked at, which would give
+    /// them memory. No writer is at work while this runs.
+    pub fn recover<T: SlotTable, E>(
+        table: &T,
+        mut has_memory: impl FnMut(u64) -> Result<bool, E>,
+    ) -> Result<Result<Self, SlotFault>, E> {
+        let slot_count = table.slot_count();
+        let (first, first_sequence) = table.origin();
+        let first = Position::new(first);
+        let mut next = first;
+        for index in 0..slot_count {
+            if !has_memory(index)? {
+                continue;
+            }
+            // Relaxed, here and below: the writer that stored these is dead, and that was learnt from
+            // the kernel (its lock), which orders everything it did.
+            let word = table.slot(index).head.generation.load(Ordering::Relaxed);
+            if word == 0 {
+                continue;
+            }
+            let generation = Generation::from_word(word);
+            let position = generation.position();
+            if position.index(slot_count) != index || position < first {
+                let expected = first.get() + index;
+                return Ok(Err(SlotFault { field: "slot generation", found: word, expected }));
+            }
+            next = next.max(match generation.state() {
+                State::Published | State::Skipped => position.next(),
+                State::Empty | State::Writing => position,
+            });
+        }
+        let live = table.live();
+        let published = live.published.load(Ordering::Relaxed);
+        if published > next.get() {
+            return Ok(Err(SlotFault {
+                field: "published",
+                found: published,
+                expected: next.get(),
+            }));
+        }
+        let sequence = if next == first {
+            first_sequence
+        } else {
+            let last = Position::new(next.get() - 1);
+            let head = slot_of(table, last).head;
+            let generation = Generation::from_word(head.generation.load(Ordering::Relaxed));
+            match (generation.position() == last, generation.state()) {
+                (true, State::Published) => head.sequence.load(Ordering::Relaxed).wrapping_add(1),
+                (true, State::Skipped) => head.sequence.load(Ordering::Relaxed),
+                // A ring of one slot whose writer died while writing: `published` had been stored.
+                _ => live.message_count.load(Ordering::Relaxed),
+            }
+        };
+        Ok(Ok(Self::new(table, next, sequence)))
+    }
+}
+
+/// Copies position `position` as it stands in `from` to its slot in `to`, which nobody else uses yet.
+/// Nothing is copied if `from` no longer has it.
+pub fn carry_over<A: SlotTable, B: SlotTable>(from: &A, to: &B, position: Position) {
+    let (source, target) = (slot_of(from, position), slot_of(to, position));
+    // Relaxed throughout: the caller is the only writer of both, and whoever attaches to `to` learns of
+    // it through its magic number.
+    let word = source.head.generation.load(Ordering::Relaxed);
+    if Generation::from_word(word).position() != position {
+        return;
+    }
+    let length = source.head.length.load(Ordering::Relaxed);
+    target.head.sequence.store(source.head.sequence.load(Ordering::Relaxed), Ordering::Relaxed);
+    target.head.length.store(length, Ordering::Relaxed);
+    target.head.kind.store(source.head.kind.load(Ordering::Relaxed), Ordering::Relaxed);
+    for (from, to) in source.payload.iter().zip(target.payload).take(carried_words(source)) {
+        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    target.head.generation.store(word, Ordering::Relaxed);
+}
+
+/// Bytes of a slot, from its start, that [`carry_over`] stores.
+pub fn carried_bytes<T: SlotTable>(from: &T, position: Position) -> u64 {
+    super::HEAD_BYTES as u64 + 8 * carried_words(slot_of(from, position)) as u64
+}
+
+fn carried_words(slot: Slot<'_>) -> usize {
+    let length = slot.head.length.load(Ordering::Relaxed) as usize;
+    let descriptor = Descriptor::from_word(slot.head.kind.load(Ordering::Relaxed));
+    let first = descriptor.map_or(0, |descriptor| descriptor.first_word);
+    (first + length.div_ceil(8)).min(slot.payload.len())
+}

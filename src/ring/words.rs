@@ -1,0 +1,139 @@
+//! Payload bytes as 64-bit relaxed atomics, in both directions.
+//!
+//! Every access that another process could race with goes through here. In the language's terms each
+//! function is a loop of relaxed 8-byte atomic accesses at aligned addresses. Long runs are done on
+//! x86-64 by `rep movsb` in inline assembly: to the abstract machine it *is* that loop (aligned words
+//! are never torn by it on any x86-64, and the fences around the copy order it like the loop).
+
+use std::mem::MaybeUninit;
+
+use crate::sync::{AtomicU64, Ordering};
+
+const WORD: usize = 8;
+
+/// From this many bytes on the string instruction is faster than the loop of words (see
+/// `docs/performance.md`).
+#[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+const STRING_BYTES: usize = 256;
+
+/// Stores `bytes` from the start of `words`. The rest of the last word becomes zero.
+///
+/// # Panics
+/// If `bytes` does not fit; callers have checked that it does.
+#[inline]
+pub fn store(words: &[AtomicU64], bytes: &[u8]) {
+    assert!(bytes.len() <= words.len() * WORD, "message exceeds the slot");
+    #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+    if bytes.len() >= STRING_BYTES {
+        // SAFETY: `words` covers `bytes.len()` bytes, and its atomics may be stored to through a
+        // shared reference.
+        return unsafe {
+            string_copy(bytes.as_ptr(), words.as_ptr().cast::<u8>().cast_mut(), bytes.len())
+        };
+    }
+    let mut chunks = bytes.chunks_exact(WORD);
+    let mut words = words.iter();
+    for (word, chunk) in words.by_ref().zip(chunks.by_ref()) {
+        let mut value = [0; WORD];
+        value.copy_from_slice(chunk);
+        // Relaxed: W1 and W2 order payload stores as a whole.
+        word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
+    }
+    if let (false, Some(word)) = (chunks.remainder().is_empty(), words.next()) {
+        word.store(partial(chunks.remainder()), Ordering::Relaxed);
+    }
+}
+
+/// Stores `bytes` from byte `offset` of `words` on, and leaves the bytes around them as they are.
+///
+/// Only the writer may call this: it loads the words at the edges, stores them back merged, and no
+/// other process stores to them in between.
+///
+/// # Panics
+/// If the range does not fit; callers have checked that it does.
+pub fn store_at(words: &[AtomicU64], offset: usize, bytes: &[u8]) {
+    assert!(
+        offset <= words.len() * WORD && bytes.len() <= words.len() * WORD - offset,
+        "message exceeds the slot"
+    );
+    let (first, lead) = (offset / WORD, offset % WORD);
+    let (head, rest) = bytes.split_at(bytes.len().min((WORD - lead) % WORD));
+    if !head.is_empty() {
+        merge(&words[first], lead, head);
+    }
+    let whole = rest.len() / WORD * WORD;
+    let start = first + usize::from(lead != 0);
+    if whole != 0 {
+        store(&words[start..], &rest[..whole]);
+    }
+    if whole != rest.len() {
+        merge(&words[start + whole / WORD], 0, &rest[whole..]);
+    }
+}
+
+/// Fills `out` from the start of `words`; all of `out` is initialised afterwards.
+///
+/// What is read may be torn: it means nothing before the generation was looked at again (R2).
+///
+/// # Panics
+/// If `out` is longer than `words`; callers have checked that it is not.
+#[inline]
+pub fn load(words: &[AtomicU64], out: &mut [MaybeUninit<u8>]) {
+    assert!(out.len() <= words.len() * WORD, "message exceeds the slot");
+    #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+    if out.len() >= STRING_BYTES {
+        // SAFETY: `words` covers `out.len()` bytes, and `out` is ours to write.
+        return unsafe { string_copy(words.as_ptr().cast(), out.as_mut_ptr().cast(), out.len()) };
+    }
+    let mut chunks = out.chunks_exact_mut(WORD);
+    let mut words = words.iter();
+    for (word, chunk) in words.by_ref().zip(chunks.by_ref()) {
+        // Relaxed: R1 and R2 order payload loads as a whole.
+        fill(chunk, word.load(Ordering::Relaxed));
+    }
+    let tail = chunks.into_remainder();
+    if let (false, Some(word)) = (tail.is_empty(), words.next()) {
+        fill(tail, word.load(Ordering::Relaxed));
+    }
+}
+
+/// A word whose first bytes are `bytes` (fewer than eight) and whose others are zero.
+fn partial(bytes: &[u8]) -> u64 {
+    let mut value = [0; WORD];
+    value[..bytes.len()].copy_from_slice(bytes);
+    u64::from_ne_bytes(value)
+}
+
+fn merge(word: &AtomicU64, at: usize, bytes: &[u8]) {
+    let mut value = word.load(Ordering::Relaxed).to_ne_bytes();
+    value[at..at + bytes.len()].copy_from_slice(bytes);
+    word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
+}
+
+#[inline(always)]
+fn fill(out: &mut [MaybeUninit<u8>], word: u64) {
+    for (out, byte) in out.iter_mut().zip(word.to_ne_bytes()) {
+        out.write(byte);
+    }
+}
+
+/// Copies as a run of relaxed atomic accesses (see the module's comment).
+///
+/// # Safety
+/// `from` is readable and `to` writable for `len` bytes; neither is a Rust reference's exclusive
+/// memory seen by the other side.
+#[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+#[inline(always)]
+unsafe fn string_copy(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: the caller vouches for both ranges; the direction flag is clear by the ABI, and the
+    // instruction touches no other memory and no flags.
+    unsafe {
+        std::arch::asm!(
+            "rep movsb",
+            inout("rcx") len => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
