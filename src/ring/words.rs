@@ -31,16 +31,16 @@ pub fn store(words: &[AtomicU64], bytes: &[u8]) {
             string_copy(bytes.as_ptr(), words.as_ptr().cast::<u8>().cast_mut(), bytes.len())
         };
     }
-    let mut chunks = bytes.chunks_exact(WORD);
-    let mut words = words.iter();
-    for (word, chunk) in words.by_ref().zip(chunks.by_ref()) {
+    let chunks = bytes.chunks_exact(WORD);
+    let tail = chunks.remainder();
+    for (word, chunk) in words.iter().zip(chunks) {
         let mut value = [0; WORD];
         value.copy_from_slice(chunk);
         // Relaxed: W1 and W2 order payload stores as a whole.
         word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
     }
-    if let (false, Some(word)) = (chunks.remainder().is_empty(), words.next()) {
-        word.store(partial(chunks.remainder()), Ordering::Relaxed);
+    if !tail.is_empty() {
+        words[bytes.len() / WORD].store(partial(tail), Ordering::Relaxed);
     }
 }
 
@@ -85,15 +85,14 @@ pub fn load(words: &[AtomicU64], out: &mut [MaybeUninit<u8>]) {
         // SAFETY: `words` covers `out.len()` bytes, and `out` is ours to write.
         return unsafe { string_copy(words.as_ptr().cast(), out.as_mut_ptr().cast(), out.len()) };
     }
-    let mut chunks = out.chunks_exact_mut(WORD);
-    let mut words = words.iter();
-    for (word, chunk) in words.by_ref().zip(chunks.by_ref()) {
+    let whole = out.len() / WORD;
+    let (chunks, tail) = out.split_at_mut(whole * WORD);
+    for (word, chunk) in words.iter().zip(chunks.chunks_exact_mut(WORD)) {
         // Relaxed: R1 and R2 order payload loads as a whole.
         fill(chunk, word.load(Ordering::Relaxed));
     }
-    let tail = chunks.into_remainder();
-    if let (false, Some(word)) = (tail.is_empty(), words.next()) {
-        fill(tail, word.load(Ordering::Relaxed));
+    if !tail.is_empty() {
+        fill(tail, words[whole].load(Ordering::Relaxed));
     }
 }
 
