@@ -95,3 +95,13 @@ pub use {api::Batches, arrow_array, arrow_buffer, arrow_schema};
 
 #[cfg(all(feature = "typed", not(qads_loom)))]
 pub use zerocopy;
+
+/// The examples of the API reference, run with the documentation tests.
+#[cfg(all(doctest, feature = "arrow"))]
+#[doc = include_str!("../docs/api-reference.md")]
+struct ApiReference;
+
+/// The example of the README, likewise.
+#[cfg(all(doctest, feature = "arrow"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,7 +2,6 @@
 //!
 //! The project has a cfg name of its own so that building for loom does not switch
 //! dependencies over as well.
-#![allow(clippy::disallowed_types)] // the facade that every other file has to use
 
 #[cfg(not(qads_loom))]
 pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};

@@ -1,14 +1,15 @@
 //! Turns record batches into the pieces of one Arrow IPC stream, without copying their bodies.
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow_buffer::Buffer;
+use arrow_data::ArrayData;
 use arrow_ipc::writer::StreamEncoder;
-use arrow_schema::{ArrowError, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
 use super::check::{self, Checker, Step};
-use super::fault;
 use super::types::check_types;
-use super::walk::Body;
+use super::walk::{Body, children};
+use super::{fault, in_field};
 
 /// One encoded Arrow IPC stream, as the pieces to copy one after another.
 #[derive(Debug)]
@@ -43,6 +44,12 @@ pub fn encode_stream(
     check_types(schema)?;
     for (index, batch) in batches.iter().enumerate() {
         require_same_schema(schema, batch.schema_ref(), index)?;
+        for (field, column) in schema.fields().iter().zip(batch.columns()) {
+            require_nullability(field, column).map_err(|error| {
+                let error = in_field(field.name(), error);
+                fault(format!("batch {index}: {error}"))
+            })?;
+        }
     }
 
     // One encoder per stream: it leaves out dictionaries it has written before, and the reader of this
@@ -82,6 +89,42 @@ fn require_same_schema(
         "batch {index} has another schema than the stream: {}",
         difference(schema, other)
     )))
+}
+
+/// Refuses nulls in what the schema says has none. Data imported without validation may have them; readers
+/// refuse it.
+fn require_nullability(field: &Field, column: &ArrayRef) -> Result<(), ArrowError> {
+    if !field.is_nullable() && column.null_count() > 0 {
+        return Err(fault("the field is not nullable, but has nulls"));
+    }
+    if has_required_children(field.data_type()) {
+        check_children(&column.to_data())?;
+    }
+    Ok(())
+}
+
+/// Whether a field below a field of this type is not nullable.
+fn has_required_children(data_type: &DataType) -> bool {
+    if let DataType::Dictionary(_, values) = data_type {
+        return has_required_children(values);
+    }
+    let children = children(data_type, 0).into_iter();
+    let ends = usize::from(matches!(data_type, DataType::RunEndEncoded(_, _)));
+    children
+        .skip(ends)
+        .any(|(child, _)| !child.is_nullable() || has_required_children(child.data_type()))
+}
+
+/// Does what arrow-rs does when it reads the array.
+fn check_children(data: &ArrayData) -> Result<(), ArrowError> {
+    data.validate_nulls()?;
+    if let DataType::Struct(fields) = data.data_type()
+        && !fields.is_empty()
+    {
+        let (fields, columns, nulls) = StructArray::from(data.clone()).into_parts();
+        StructArray::try_new(fields, columns, nulls)?;
+    }
+    data.child_data().iter().try_for_each(check_children)
 }
 
 /// Says where two unequal schemas first differ.

@@ -5,8 +5,7 @@
 //!
 //! `encode` produces the stream as pieces to be copied, `decode` turns bytes back into batches,
 //! `check` decides whether bytes are safe to decode, with the help of `types` (schemas) and `walk`
-//! (batches). The bytes come from another process, so `decode`
-//! hands nothing to arrow-ipc that `check` has not passed; `encode` runs the same checks on its own
+//! (batches). The bytes come from another process, so `decode` hands nothing to arrow-ipc that `check` has not passed; `encode` runs the same checks on its own
 //! output, so that what cannot be read back is refused where it is written.
 
 mod check;
@@ -16,11 +15,19 @@ mod types;
 mod walk;
 
 pub use decode::{DecodedStream, decode_stream};
-pub use encode::{EncodedStream, encode_stream};
+pub use encode::encode_stream;
 
 use arrow_schema::ArrowError;
 
 /// An error about the stream or what should become one.
 fn fault(what: impl std::fmt::Display) -> ArrowError {
     ArrowError::IpcError(what.to_string())
+}
+
+/// Says in which field an error is.
+fn in_field(name: &str, error: ArrowError) -> ArrowError {
+    match error {
+        ArrowError::IpcError(what) => fault(format!("field {name:?}: {what}")),
+        error => fault(format!("field {name:?}: {error}")),
+    }
 }

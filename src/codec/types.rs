@@ -2,8 +2,8 @@
 
 use arrow_schema::{ArrowError, DataType, Schema};
 
-use super::fault;
 use super::walk::children;
+use super::{fault, in_field};
 
 /// How deep tables may nest: what arrow-rs' own readers accept, so that they can read our streams.
 pub(super) const MAX_DEPTH: usize = 64;
@@ -27,55 +27,52 @@ pub(super) fn check_union_ids(field: &arrow_ipc::Field<'_>) -> Result<(), ArrowE
 /// Refuses types that arrow-rs cannot hold or that cannot be written, and too deep nesting.
 pub(super) fn check_types(schema: &Schema) -> Result<(), ArrowError> {
     schema.fields().iter().try_for_each(|field| {
-        check_type(field.data_type(), 1)
-            .map_err(|error| fault(format!("field {:?}: {error}", field.name())))
+        check_type(field.data_type(), 1).map_err(|error| in_field(field.name(), error))
     })
 }
 
 fn check_type(data_type: &DataType, depth: usize) -> Result<(), ArrowError> {
-    let wrong = |why: &str| {
-        // The type itself may be long, so it is named only where it is known not to be.
-        Err(fault(why))
-    };
     if depth > MAX_DEPTH {
-        return wrong("the schema is nested deeper than Arrow readers accept (about 60 levels)");
+        return Err(fault(
+            "the schema is nested deeper than Arrow readers accept (about 60 levels)",
+        ));
     }
     match data_type {
         DataType::FixedSizeBinary(size) | DataType::FixedSizeList(_, size) if *size < 0 => {
-            return wrong(&format!("fixed size {size} is negative"));
+            return Err(fault(format!("fixed size {size} is negative")));
         }
         DataType::Decimal32(precision, _) if !(1..=9).contains(precision) => {
-            return wrong(&format!("{data_type} has no such precision"));
+            return Err(fault(format!("{data_type} has no such precision")));
         }
         DataType::Decimal64(precision, _) if !(1..=18).contains(precision) => {
-            return wrong(&format!("{data_type} has no such precision"));
+            return Err(fault(format!("{data_type} has no such precision")));
         }
         DataType::Decimal128(precision, _) if !(1..=38).contains(precision) => {
-            return wrong(&format!("{data_type} has no such precision"));
+            return Err(fault(format!("{data_type} has no such precision")));
         }
         DataType::Decimal256(precision, _) if !(1..=76).contains(precision) => {
-            return wrong(&format!("{data_type} has no such precision"));
+            return Err(fault(format!("{data_type} has no such precision")));
         }
         DataType::RunEndEncoded(ends, _)
             if ends.is_nullable() || !ends.data_type().is_run_ends_type() =>
         {
-            return wrong("run ends must be 16, 32 or 64-bit integers and not nullable");
+            return Err(fault("run ends must be 16, 32 or 64-bit integers and not nullable"));
         }
         DataType::Map(entries, _) => match entries.data_type() {
             DataType::Struct(fields)
                 if fields.len() == 2 && !fields[0].is_nullable() && !entries.is_nullable() => {}
             _ => {
-                return wrong(
+                return Err(fault(
                     "map entries must be a struct of a key and a value, the key not nullable",
-                );
+                ));
             }
         },
         DataType::Dictionary(keys, values) => {
             if !keys.is_dictionary_key_type() {
-                return wrong("dictionary keys must be integers");
+                return Err(fault("dictionary keys must be integers"));
             }
             if matches!(values.as_ref(), DataType::Dictionary(_, _)) {
-                return wrong("an Arrow stream cannot carry a dictionary of dictionaries");
+                return Err(fault("an Arrow stream cannot carry a dictionary of dictionaries"));
             }
             return check_type(values, depth + 1);
         }

@@ -7,7 +7,7 @@ use arrow_ipc::{FieldNode, MetadataVersion};
 use arrow_schema::{ArrowError, DataType, Field, Schema, UnionMode};
 use flatbuffers::VectorIter;
 
-use super::fault;
+use super::{fault, in_field};
 
 /// A message's body, as the reader or as the writer has it.
 #[derive(Clone, Copy)]
@@ -51,7 +51,7 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(stream_len: u64) -> Self {
         Budget {
-            rows: stream_len.saturating_mul(64).saturating_add(1 << 28),
+            rows: stream_len.saturating_mul(64).saturating_add(1 << 26),
             copies: stream_len.saturating_mul(16).saturating_add(1 << 24),
             work: stream_len.saturating_mul(1024).saturating_add(1 << 26),
         }
@@ -131,10 +131,7 @@ pub(super) fn check_batch(
         cost: Cost { bytes: body.len(), recheck: 0 },
     };
     for field in schema.fields() {
-        walk.array(field, Rows::Exactly(rows)).map_err(|error| match error {
-            ArrowError::IpcError(what) => fault(format!("field {:?}: {what}", field.name())),
-            error => error,
-        })?;
+        walk.array(field, Rows::Exactly(rows)).map_err(|error| in_field(field.name(), error))?;
     }
     walk.finish()
 }
@@ -311,16 +308,18 @@ impl Walk<'_, '_> {
     }
 
     fn buffer(&mut self, holds: Holds, len: u64, nulls: u64) -> Result<(), ArrowError> {
-        let needed = match holds {
+        // arrow-rs panics on a buffer that ends inside an integer.
+        let (needed, unit) = match holds {
             Holds::Nothing => return Ok(()),
-            Holds::Validity if nulls == 0 => 0,
-            Holds::Validity | Holds::Bits => len.div_ceil(8),
-            Holds::Fixed(width) => len.saturating_mul(width),
-            Holds::Views => len.saturating_mul(16),
-            Holds::UnionOffsets => len.saturating_mul(4),
-            Holds::Offsets(_) if len == 0 => 0,
-            Holds::Offsets(width) => len.saturating_add(1).saturating_mul(width),
-            Holds::Bytes => 0,
+            Holds::Validity if nulls == 0 => (0, 1),
+            Holds::Validity | Holds::Bits => (len.div_ceil(8), 1),
+            Holds::Fixed(width) if width.is_power_of_two() => (len.saturating_mul(width), width),
+            Holds::Fixed(width) => (len.saturating_mul(width), 1),
+            Holds::Views => (len.saturating_mul(16), 16),
+            Holds::UnionOffsets => (len.saturating_mul(4), 4),
+            Holds::Offsets(width) if len == 0 => (0, width),
+            Holds::Offsets(width) => (len.saturating_add(1).saturating_mul(width), width),
+            Holds::Bytes => (0, 1),
         };
         let buffer = self
             .buffers
@@ -334,6 +333,11 @@ impl Walk<'_, '_> {
         if start.checked_add(size).is_none_or(|end| end > body) {
             return Err(fault(format!(
                 "a buffer of {size} bytes at {start} is outside the body of {body} bytes"
+            )));
+        }
+        if size % unit != 0 {
+            return Err(fault(format!(
+                "a buffer of {size} bytes does not hold whole values of {unit} bytes"
             )));
         }
         if size < needed {

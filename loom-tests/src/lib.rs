@@ -1,0 +1,147 @@
+//! A ring in plain memory for the loom models, and a futex made of loom's lock and condition variable.
+//!
+//! The models run the library's own `ring` source; `make loom` builds it with `--cfg qads_loom`, which
+//! switches its atomics to loom's. Without that cfg this crate is empty.
+#![cfg(qads_loom)]
+
+use std::mem::MaybeUninit;
+
+use loom::sync::{Condvar, Mutex};
+use qadataswap::layout::{Live, Slot, SlotHead, SlotTable, Waiters};
+use qadataswap::ring::consume::{Cursor, Look};
+use qadataswap::ring::publish::Publisher;
+use qadataswap::ring::{Descriptor, MessageKind, wake, words};
+use qadataswap::sync::{AtomicU64, Ordering};
+
+/// Payload words of a message: two, so that a torn one shows.
+const WORDS: usize = 2;
+
+/// A ring without a mapping.
+pub struct HeapRing {
+    live: Live,
+    waiters: Waiters,
+    slots: Vec<HeapSlot>,
+    futex: Mutex<()>,
+    woken: Condvar,
+}
+
+struct HeapSlot {
+    head: SlotHead,
+    payload: [AtomicU64; WORDS],
+}
+
+impl SlotTable for HeapRing {
+    fn slot_count(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    fn payload_bytes(&self) -> usize {
+        8 * WORDS
+    }
+
+    fn slot(&self, index: u64) -> Slot<'_> {
+        let slot = &self.slots[index as usize];
+        Slot { head: &slot.head, payload: &slot.payload }
+    }
+
+    fn live(&self) -> &Live {
+        &self.live
+    }
+
+    fn origin(&self) -> (u64, u64) {
+        (0, 0)
+    }
+}
+
+impl HeapRing {
+    /// A ring of `slot_count` slots that has nothing in it.
+    pub fn new(slot_count: usize) -> Self {
+        let slot = || HeapSlot { head: SlotHead::default(), payload: Default::default() };
+        Self {
+            live: Live::default(),
+            waiters: Waiters::default(),
+            slots: (0..slot_count).map(|_| slot()).collect(),
+            futex: Mutex::new(()),
+            woken: Condvar::new(),
+        }
+    }
+
+    /// Publishes message number `n`, both of whose words are `n`, and wakes.
+    pub fn publish(&self, publisher: &mut Publisher, n: u64) {
+        let slot = publisher.claim(self);
+        let mut bytes = [0; 8 * WORDS];
+        bytes[..8].copy_from_slice(&n.to_ne_bytes());
+        bytes[8..].copy_from_slice(&n.to_ne_bytes());
+        words::store(slot.payload, &bytes);
+        let descriptor = Descriptor { kind: MessageKind::Bytes, first_word: 0 };
+        publisher.publish(self, descriptor, bytes.len() as u32);
+    }
+
+    /// What follows a publish where readers sleep.
+    pub fn wake(&self) {
+        if wake::must_wake(&self.live, &self.waiters) {
+            // FUTEX_WAKE: takes the kernel's lock of the futex, like FUTEX_WAIT does.
+            let _bucket = self.futex.lock().unwrap();
+            self.woken.notify_all();
+        }
+    }
+
+    /// One look for the message at `cursor`; panics if it is torn or not the one expected there.
+    pub fn look(&self, cursor: &mut Cursor) -> Seen {
+        match cursor.look(self) {
+            Look::Nothing => Seen::Nothing,
+            Look::Lapped => cursor.resume(self).map_or(Seen::Nothing, Seen::Lost),
+            Look::Message(found) => {
+                let mut copy = [MaybeUninit::uninit(); 8 * WORDS];
+                let checked = found.message().map(|message| {
+                    words::load(message.words, &mut copy[..message.length]);
+                    message.length
+                });
+                if !found.is_intact() {
+                    return Seen::Nothing;
+                }
+                assert_eq!(checked, Ok(8 * WORDS), "an intact message has its length");
+                // SAFETY: `load` has initialised all of it.
+                let copy = copy.map(|byte| unsafe { byte.assume_init() });
+                let (one, two) = copy.split_at(8);
+                assert_eq!(one, two, "torn");
+                let n = u64::from_ne_bytes(one.try_into().unwrap());
+                assert_eq!(n, cursor.position().get(), "not the message of this position");
+                assert_eq!(cursor.advance(&found), 0, "uncounted loss");
+                Seen::Message(n)
+            }
+        }
+    }
+
+    /// Sleeps like a reader that found nothing, unless there is a message after all.
+    pub fn sleep(&self, cursor: &mut Cursor) {
+        let token = wake::announce(&self.live, &self.waiters);
+        if !matches!(cursor.look(self), Look::Nothing) {
+            return;
+        }
+        // FUTEX_WAIT: compares and queues in one step as far as FUTEX_WAKE is concerned.
+        let mut bucket = self.futex.lock().unwrap();
+        // Relaxed: what the kernel's comparison does; the lock orders it against the wake-up.
+        while self.live.wake_sequence.load(Ordering::Relaxed) == token {
+            bucket = self.woken.wait(bucket).unwrap();
+        }
+    }
+}
+
+/// What one look came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Message with this number.
+    Message(u64),
+    /// An overrun that lost so many messages.
+    Lost(u64),
+    /// Nothing that counts.
+    Nothing,
+}
+
+/// Runs `model` in every interleaving with at most `preemptions` forced switches.
+pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}

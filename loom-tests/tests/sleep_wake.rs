@@ -1,0 +1,49 @@
+//! No reader sleeps through a message. Loom reports a reader that is never woken as a deadlock.
+#![cfg(qads_loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use qadataswap::ring::Position;
+use qadataswap::ring::consume::{Cursor, Start};
+use qadataswap::ring::publish::Publisher;
+use qadataswap_loom_tests::{HeapRing, Seen, check};
+
+fn read_all(ring: &HeapRing, messages: u64) {
+    let mut cursor = Cursor::attach(ring, Start::Oldest).unwrap();
+    let mut accounted = 0;
+    while accounted < messages {
+        match ring.look(&mut cursor) {
+            Seen::Message(_) => accounted += 1,
+            Seen::Lost(lost) => accounted += lost,
+            Seen::Nothing => ring.sleep(&mut cursor),
+        }
+    }
+}
+
+fn sleepers(readers: usize, messages: u64) {
+    let ring = Arc::new(HeapRing::new(2));
+    let readers: Vec<_> = (0..readers)
+        .map(|_| {
+            let ring = ring.clone();
+            thread::spawn(move || read_all(&ring, messages))
+        })
+        .collect();
+    let mut publisher = Publisher::new(&*ring, Position::new(0), 0);
+    for n in 0..messages {
+        ring.publish(&mut publisher, n);
+        ring.wake();
+    }
+    for reader in readers {
+        reader.join().unwrap();
+    }
+}
+
+#[test]
+fn one_sleeper_gets_every_message() {
+    check(3, || sleepers(1, 2));
+}
+
+#[test]
+fn two_sleepers_do_not_lose_each_others_wake_up() {
+    check(2, || sleepers(2, 2));
+}
