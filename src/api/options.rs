@@ -19,6 +19,22 @@ const SMALLEST_DEFAULT_SLOT_BYTES: u64 = 4096;
 const DEFAULT_ATTACH_TIMEOUT_MS: u64 = 5_000;
 
 /// What a reader does when the writer has lapped it.
+///
+/// ```
+/// use qadataswap::{OnOverrun, QADataSwapError, ReaderOptions, create_writer};
+///
+/// let name = format!("doc-on-overrun-{}", std::process::id());
+/// let writer = create_writer(&name, 4)?;
+/// let reader = ReaderOptions::new().on_overrun(OnOverrun::Error).attach(&name)?;
+/// for n in 0..10u8 {
+///     writer.write(&[n])?;
+/// }
+/// // Ten were published into four slots; the reader goes on half a ring behind the writer.
+/// assert!(matches!(reader.read(0), Err(QADataSwapError::Overrun { lost: 8 })));
+/// assert_eq!(reader.read(0)?, Some(vec![8]));
+/// writer.unlink()?;
+/// # Ok::<(), QADataSwapError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnOverrun {
     /// Go on with a message that is still there, and count what was lost in
@@ -57,6 +73,13 @@ pub struct WriterOptions {
 impl WriterOptions {
     /// A ring of `slot_count` slots (1 to 16,777,216): how many messages a reader may be behind before
     /// it loses some.
+    ///
+    /// ```
+    /// use qadataswap::{QADataSwapError, WriterOptions};
+    ///
+    /// let none = WriterOptions::new(0).create("any-name");
+    /// assert!(matches!(none, Err(QADataSwapError::InvalidOption { option: "slot_count", .. })));
+    /// ```
     pub fn new(slot_count: usize) -> Self {
         Self {
             slot_count: slot_count as u64,
@@ -73,6 +96,14 @@ impl WriterOptions {
     ///
     /// This is address space. Memory is taken only for what messages use: a slot keeps the pages of
     /// the largest message it ever held.
+    ///
+    /// ```
+    /// use qadataswap::WriterOptions;
+    ///
+    /// let options = WriterOptions::new(64).slot_capacity(1500); // datagrams
+    /// # options.create(&format!("doc-writer-option-slot-capacity-{}", std::process::id()))?.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn slot_capacity(mut self, bytes: usize) -> Self {
         self.slot_capacity = Some(bytes as u64);
         self
@@ -83,6 +114,14 @@ impl WriterOptions {
     ///
     /// Readers follow by themselves and lose nothing. The write that causes it takes longer: the
     /// messages in the ring are copied.
+    ///
+    /// ```
+    /// use qadataswap::WriterOptions;
+    ///
+    /// let options = WriterOptions::new(64).slot_capacity(1500).rollover(false);
+    /// # options.create(&format!("doc-writer-option-rollover-{}", std::process::id()))?.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn rollover(mut self, allowed: bool) -> Self {
         self.rollover = allowed;
         self
@@ -90,6 +129,14 @@ impl WriterOptions {
 
     /// File mode of the shared memory, default `0o600`: readers of the same user. With `0o644` other
     /// users may read; the process's umask does not apply.
+    ///
+    /// ```
+    /// use qadataswap::WriterOptions;
+    ///
+    /// let options = WriterOptions::new(64).mode(0o644);
+    /// # options.create(&format!("doc-writer-option-mode-{}", std::process::id()))?.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;
         self
@@ -98,6 +145,15 @@ impl WriterOptions {
     /// File mode of the control segment; default: as [`mode`](Self::mode). Who may write to it can
     /// register: be seen in lists and woken from sleep. Who may not still reads, and waits in slices
     /// of at most a millisecond.
+    ///
+    /// ```
+    /// use qadataswap::WriterOptions;
+    ///
+    /// // Other users may read and register.
+    /// let options = WriterOptions::new(64).mode(0o644).control_mode(0o666);
+    /// # options.create(&format!("doc-writer-option-control-mode-{}", std::process::id()))?.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn control_mode(mut self, mode: u32) -> Self {
         self.control_mode = Some(mode);
         self
@@ -105,6 +161,14 @@ impl WriterOptions {
 
     /// Allocate and fault in all memory of the ring when it is made, rather than slot by slot on first
     /// use. Give a [`slot_capacity`](Self::slot_capacity) with it: the default is 16 MiB a slot.
+    ///
+    /// ```
+    /// use qadataswap::WriterOptions;
+    ///
+    /// let options = WriterOptions::new(64).slot_capacity(1500).prefault(true);
+    /// # options.create(&format!("doc-writer-option-prefault-{}", std::process::id()))?.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn prefault(mut self, yes: bool) -> Self {
         self.backing.prefault = yes;
         self
@@ -112,6 +176,14 @@ impl WriterOptions {
 
     /// Keep the ring's pages in memory once they are there (`mlock2`; mind `ulimit -l`, which counts
     /// the address space of the whole ring).
+    ///
+    /// ```
+    /// use qadataswap::WriterOptions;
+    ///
+    /// let options = WriterOptions::new(64).slot_capacity(1500).lock_memory(true);
+    /// # let _ = options; // creating it may exceed the limit of locked memory
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn lock_memory(mut self, yes: bool) -> Self {
         self.backing.lock = yes;
         self
@@ -119,6 +191,14 @@ impl WriterOptions {
 
     /// Ask for transparent huge pages (advice; needs `shmem_enabled` set to `advise` in
     /// `/sys/kernel/mm/transparent_hugepage`).
+    ///
+    /// ```
+    /// use qadataswap::WriterOptions;
+    ///
+    /// let options = WriterOptions::new(8).slot_capacity(64 << 20).huge_pages(true);
+    /// # options.create(&format!("doc-writer-option-huge-pages-{}", std::process::id()))?.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn huge_pages(mut self, yes: bool) -> Self {
         self.backing.huge_pages = yes;
         self
@@ -132,6 +212,20 @@ impl WriterOptions {
     /// [`NoSpace`](QADataSwapError::NoSpace), [`VersionMismatch`](QADataSwapError::VersionMismatch) or
     /// [`Damaged`](QADataSwapError::Damaged) if the name holds something else than a ring of this
     /// version.
+    ///
+    /// ```
+    /// use qadataswap::{QADataSwapError, WriterOptions};
+    ///
+    /// let name = format!("doc-create-{}", std::process::id());
+    /// let writer = WriterOptions::new(4).create(&name)?;
+    /// let second = WriterOptions::new(4).create(&name);
+    /// assert!(matches!(second, Err(QADataSwapError::WriterAlive { .. })));
+    /// drop(writer);
+    /// let next = WriterOptions::new(4).create(&name)?; // takes over
+    /// assert_eq!(next.stats().epoch, 2);
+    /// next.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn create(&self, name: &str) -> Result<Writer> {
         Writer::create(RingName::new(name)?, self.clone())
     }
@@ -206,6 +300,16 @@ impl Default for ReaderOptions {
 
 impl ReaderOptions {
     /// The defaults.
+    ///
+    /// ```
+    /// use qadataswap::ReaderOptions;
+    ///
+    /// # let name = format!("doc-reader-options-new-{}", std::process::id());
+    /// # let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = ReaderOptions::new().attach(&name)?; // as create_reader does
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn new() -> Self {
         Self {
             start: Start::Oldest,
@@ -218,18 +322,51 @@ impl ReaderOptions {
     }
 
     /// Which message comes first. Default: the oldest still in the ring.
+    ///
+    /// ```
+    /// use qadataswap::ReaderOptions;
+    ///
+    /// let options = ReaderOptions::new().start(qadataswap::Start::Next);
+    /// # let name = format!("doc-reader-option-start-{}", std::process::id());
+    /// # let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = options.attach(&name)?;
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
         self
     }
 
     /// How reads wait. Default: poll for 50 us, then sleep.
+    ///
+    /// ```
+    /// use qadataswap::ReaderOptions;
+    ///
+    /// let options = ReaderOptions::new().wait(qadataswap::WaitStrategy::Sleep);
+    /// # let name = format!("doc-reader-option-wait-{}", std::process::id());
+    /// # let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = options.attach(&name)?;
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn wait(mut self, strategy: WaitStrategy) -> Self {
         self.wait = strategy;
         self
     }
 
     /// What happens when the writer laps this reader. Default: go on and count the loss.
+    ///
+    /// ```
+    /// use qadataswap::ReaderOptions;
+    ///
+    /// let options = ReaderOptions::new().on_overrun(qadataswap::OnOverrun::Error);
+    /// # let name = format!("doc-reader-option-on-overrun-{}", std::process::id());
+    /// # let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = options.attach(&name)?;
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn on_overrun(mut self, action: OnOverrun) -> Self {
         self.on_overrun = action;
         self
@@ -237,6 +374,17 @@ impl ReaderOptions {
 
     /// How long, in milliseconds, [`attach`](Self::attach) waits for the ring to be there. Default:
     /// 5,000; 0 does not wait, `u64::MAX` waits for ever.
+    ///
+    /// ```
+    /// use qadataswap::ReaderOptions;
+    ///
+    /// let options = ReaderOptions::new().attach_timeout_ms(u64::MAX);
+    /// # let name = format!("doc-reader-option-attach-timeout-ms-{}", std::process::id());
+    /// # let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = options.attach(&name)?;
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn attach_timeout_ms(mut self, timeout_ms: u64) -> Self {
         self.attach_timeout_ms = timeout_ms;
         self
@@ -245,24 +393,65 @@ impl ReaderOptions {
     /// Whether to register in the ring's control segment, so that the reader is listed and is woken
     /// from sleep. Default: yes, where it is allowed and one of the 64 entries is free. Without, the
     /// reader only ever reads, and sleeps in slices of at most a millisecond.
+    ///
+    /// ```
+    /// use qadataswap::ReaderOptions;
+    ///
+    /// let options = ReaderOptions::new().register(false);
+    /// # let name = format!("doc-reader-option-register-{}", std::process::id());
+    /// # let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = options.attach(&name)?;
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn register(mut self, yes: bool) -> Self {
         self.register = yes;
         self
     }
 
     /// Fault in the pages that have memory when attaching, rather than on first use.
+    ///
+    /// ```
+    /// use qadataswap::ReaderOptions;
+    ///
+    /// let options = ReaderOptions::new().prefault(true);
+    /// # let name = format!("doc-reader-option-prefault-{}", std::process::id());
+    /// # let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = options.attach(&name)?;
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn prefault(mut self, yes: bool) -> Self {
         self.backing.prefault = yes;
         self
     }
 
     /// Keep the mapped pages in memory once they are there (`mlock2`; mind `ulimit -l`).
+    ///
+    /// ```
+    /// use qadataswap::ReaderOptions;
+    ///
+    /// let options = ReaderOptions::new().lock_memory(true);
+    /// # let _ = options; // attaching may exceed the limit of locked memory
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn lock_memory(mut self, yes: bool) -> Self {
         self.backing.lock = yes;
         self
     }
 
     /// Ask for transparent huge pages (advice).
+    ///
+    /// ```
+    /// use qadataswap::ReaderOptions;
+    ///
+    /// let options = ReaderOptions::new().huge_pages(true);
+    /// # let name = format!("doc-reader-option-huge-pages-{}", std::process::id());
+    /// # let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = options.attach(&name)?;
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
     pub fn huge_pages(mut self, yes: bool) -> Self {
         self.backing.huge_pages = yes;
         self
@@ -275,6 +464,14 @@ impl ReaderOptions {
     /// is no such ring in time, [`ReadTimeout`](QADataSwapError::ReadTimeout) if there is one and it
     /// does not get ready in time, [`PermissionDenied`](QADataSwapError::PermissionDenied),
     /// [`VersionMismatch`](QADataSwapError::VersionMismatch), [`Damaged`](QADataSwapError::Damaged).
+    ///
+    /// ```
+    /// use qadataswap::{QADataSwapError, ReaderOptions};
+    ///
+    /// let options = ReaderOptions::new().attach_timeout_ms(0);
+    /// assert!(matches!(options.attach("no-such-ring"), Err(QADataSwapError::NotFound { .. })));
+    /// assert!(matches!(options.attach("no/such/name"), Err(QADataSwapError::InvalidName)));
+    /// ```
     pub fn attach(&self, name: &str) -> Result<Reader> {
         Reader::attach(RingName::new(name)?, self.clone())
     }

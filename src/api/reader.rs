@@ -26,6 +26,11 @@ const FREE_RETRIES: u32 = 64;
 ///
 /// A reader can move to another thread, but not be shared between threads: give each its own.
 ///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<qadataswap::Reader>();
+/// ```
+///
 /// All reads take a time limit in milliseconds: 0 does not wait, `u64::MAX` waits for ever. `Ok(None)`
 /// means that no message came in time. A reader that was lapped by the writer goes on with a message
 /// that is still there and counts exactly what it lost (see [`ReaderStats::lost`] and [`OnOverrun`]).
@@ -57,6 +62,14 @@ pub struct Reader {
 }
 
 /// One message as its record batches, made by [`Reader::read_batches`].
+///
+/// ```
+/// let rows = |table: &qadataswap::Batches| -> usize {
+///     table.batches.iter().map(|batch| batch.num_rows()).sum()
+/// };
+/// # let schema = std::sync::Arc::new(qadataswap::arrow_schema::Schema::empty());
+/// # assert_eq!(rows(&qadataswap::Batches { schema, batches: vec![] }), 0);
+/// ```
 #[cfg(feature = "arrow")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batches {

@@ -1,6 +1,16 @@
 //! Counters of the two handles.
 
 /// What a [`Writer`](crate::Writer) has done.
+///
+/// ```
+/// let name = format!("doc-stats-writer-{}", std::process::id());
+/// let writer = qadataswap::create_writer(&name, 4)?;
+/// writer.write(b"12345")?;
+/// let stats = writer.stats();
+/// assert_eq!((stats.published, stats.published_bytes, stats.position), (1, 5, 1));
+/// writer.unlink()?;
+/// # Ok::<(), qadataswap::QADataSwapError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WriterStats {
@@ -22,6 +32,21 @@ pub struct WriterStats {
 
 /// What a [`Reader`](crate::Reader) has seen. After any read,
 /// `consumed + lost` = messages published between the attach and the reader's position.
+///
+/// ```
+/// let name = format!("doc-stats-reader-{}", std::process::id());
+/// let writer = qadataswap::create_writer(&name, 4)?;
+/// let reader = qadataswap::create_reader(&name)?;
+/// for n in 0..100u32 {
+///     writer.write(&n.to_le_bytes())?;
+/// }
+/// while reader.skip()? {}
+/// let stats = reader.stats();
+/// assert_eq!(stats.consumed + stats.lost, 100);
+/// assert_eq!((stats.overruns, stats.lag), (1, 0));
+/// writer.unlink()?;
+/// # Ok::<(), qadataswap::QADataSwapError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReaderStats {

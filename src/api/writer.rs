@@ -14,8 +14,14 @@ use crate::wait::futex_wake_all;
 
 /// The one writer of a ring.
 ///
-/// A writer can move to another thread, but not be shared between threads. Dropping it leaves the ring
-/// as it is: readers go on waiting, and another writer may continue it. [`close`](Self::close) tells
+/// A writer can move to another thread, but not be shared between threads.
+///
+/// ```compile_fail
+/// fn shared<T: Sync>() {}
+/// shared::<qadataswap::Writer>();
+/// ```
+///
+/// Dropping it leaves the ring as it is: readers go on waiting, and another writer may continue it. [`close`](Self::close) tells
 /// readers that nothing more comes; [`unlink`](Self::unlink) also removes the ring.
 ///
 /// ```
@@ -24,6 +30,7 @@ use crate::wait::futex_wake_all;
 /// let name = format!("doc-writer-{}", std::process::id());
 /// let writer = create_writer(&name, 8)?;
 /// let reader = create_reader(&name)?;
+/// let writer = std::thread::spawn(move || writer).join().expect("moves"); // Send
 /// writer.write(b"tick")?;
 /// assert_eq!(reader.read(1_000)?.as_deref(), Some(&b"tick"[..]));
 /// writer.unlink()?;

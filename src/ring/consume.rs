@@ -14,6 +14,22 @@ use crate::layout::{Slot, SlotTable};
 use crate::sync::{Ordering, fence, load_acquire};
 
 /// Where a new reader starts.
+///
+/// ```
+/// use qadataswap::{ReaderOptions, Start, create_writer};
+///
+/// let name = format!("doc-start-{}", std::process::id());
+/// let writer = create_writer(&name, 4)?;
+/// for message in [b"1", b"2", b"3"] {
+///     writer.write(message)?;
+/// }
+/// let first = |start| ReaderOptions::new().start(start).attach(&name)?.read(0);
+/// assert_eq!(first(Start::Oldest)?.as_deref(), Some(&b"1"[..]));
+/// assert_eq!(first(Start::Newest)?.as_deref(), Some(&b"3"[..]));
+/// assert_eq!(first(Start::Next)?, None);
+/// writer.unlink()?;
+/// # Ok::<(), qadataswap::QADataSwapError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// The oldest message still in the ring.
