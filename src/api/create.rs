@@ -102,6 +102,7 @@ impl Writer {
                     if locked && segment.is_named(&object).map_err(on_ring)? {
                         return create_ring(name, options, segment, geometry).inspect_err(|_| {
                             // Nothing is lost: it was empty, and it is still locked.
+                            let _ = shm::unlink(&name.control_object());
                             let _ = shm::unlink(&object);
                         });
                     }
