@@ -277,7 +277,10 @@ impl SysError {
 
     /// [`on_ring`](Self::on_ring) for a call that asked for `needed_bytes` of memory.
     pub(crate) fn on_allocation(self, name: &str, needed_bytes: u64) -> QADataSwapError {
+        // Other calls run into limits of the process, not of the file system.
+        let allocates = matches!(self.call, "fallocate" | "ftruncate" | "shm_open" | "madvise");
         match self.errno {
+            _ if !allocates => self.on_ring(name),
             libc::ENOSPC | libc::ENOMEM | libc::EDQUOT => {
                 QADataSwapError::NoSpace { name: name.to_owned(), needed_bytes }
             }

@@ -48,10 +48,22 @@ pub(super) fn data_segment(name: &RingName, options: &ReaderOptions) -> Result<D
 /// One try.
 pub(super) fn try_data_segment(name: &RingName, options: &ReaderOptions) -> Result<DataSegment> {
     let on_ring = |error: SysError| error.on_ring(name.as_str());
-    let segment = Segment::open(&name.data_object(), Access::Read).map_err(on_ring)?;
+    let object = name.data_object();
+    let segment = match Segment::open(&object, Access::Read) {
+        // A creator gives its object the mode asked for after opening it (the umask may have taken it
+        // away) and its size after that: without a size, the denial does not count yet.
+        Err(error) if error.errno == libc::EACCES => {
+            if shm::is_empty(&object) {
+                return Err(QADataSwapError::ReadTimeout);
+            }
+            Segment::open(&object, Access::Read)
+        }
+        result => result,
+    }
+    .map_err(on_ring)?;
     let data = DataSegment::attach(segment, Access::Read, options.backing)
         .map_err(on_ring)?
-        .map_err(|fault| header_fault(name, fault))?;
+        .map_err(|(fault, _)| header_fault(name, fault))?;
     check_published(&data).map_err(|fault| header_fault(name, fault))?;
     Ok(data)
 }
@@ -74,14 +86,22 @@ fn check_published(data: &DataSegment) -> std::result::Result<(), HeaderFault> {
 
 /// A cursor at `start`. The writer may go round the ring while one is looked for, though not often.
 pub(super) fn cursor(name: &RingName, data: &DataSegment, start: Start) -> Result<Cursor> {
-    const TRIES: u32 = 100_000;
-    for _ in 0..TRIES {
+    /// Tries without any publish meanwhile, after which the slots must be said to contradict the header.
+    const IDLE_TRIES: u32 = 1_000;
+    let mut idle = 0;
+    while idle < IDLE_TRIES {
+        let before = load_acquire(&data.live().published);
         if let Some(cursor) = Cursor::attach(data, start) {
             return Ok(cursor);
         }
+        if load_acquire(&data.live().published) == before {
+            // A large ring takes long to look through, and is as hopeless after a few tries.
+            idle += 1 + (data.slot_count() / 64) as u32;
+        } else {
+            idle = 0;
+        }
         std::hint::spin_loop();
     }
-    // No writer is that fast that often: the slots contradict the header.
     let published = load_acquire(&data.live().published);
     Err(header_fault(name, HeaderFault::Field("slot generation", 0, published)))
 }

@@ -141,13 +141,13 @@ impl Writer {
             .map_err(on_ring)?
         {
             Ok(data) => data,
-            Err(HeaderFault::NotReady) => {
-                // Its creator died. The lock on it is still held (the segment is dropped after this),
-                // so no second writer is at the same point.
+            Err((HeaderFault::NotReady, still_locked)) => {
+                // Its creator died. Nobody else may take it for theirs before its name is gone.
                 shm::unlink(&object).map_err(on_ring)?;
+                drop(still_locked);
                 return Ok(None);
             }
-            Err(fault) => return Err(header_fault(name, fault)),
+            Err((fault, _)) => return Err(header_fault(name, fault)),
         };
         let recovered = Publisher::recover(&data, |index| data.slot_has_memory(index));
         let publisher = recovered.map_err(on_ring)?.map_err(|fault| QADataSwapError::Damaged {
@@ -185,7 +185,12 @@ pub(super) fn grow(
         let available_bytes = current.payload_capacity as usize;
         return Err(QADataSwapError::MessageTooLarge { needed_bytes, available_bytes });
     };
-    roll_over(name, options, ring, Geometry::new(current.slot_count, capacity)?)
+    let too_large = |_| QADataSwapError::MessageTooLarge {
+        needed_bytes,
+        available_bytes: current.payload_capacity as usize,
+    };
+    let wanted = Geometry::new(current.slot_count, capacity).map_err(too_large)?;
+    roll_over(name, options, ring, wanted)
 }
 
 /// Fills in a new, locked object.
@@ -221,7 +226,9 @@ fn open_control(name: &RingName, options: &WriterOptions, ring_id: u64) -> Resul
     let _ = shm::unlink(&object);
     let mode = options.control_mode.unwrap_or(options.mode);
     let segment = Segment::create(&object, mode).map_err(on_ring)?;
-    ControlSegment::create(segment, ring_id).map_err(on_ring)
+    ControlSegment::create(segment, ring_id).map_err(on_ring).inspect_err(|_| {
+        let _ = shm::unlink(&object);
+    })
 }
 
 /// Moves the ring to a segment of layout `wanted`. On failure nothing has changed.

@@ -78,12 +78,19 @@ pub fn create_reader(name: &str) -> Result<Reader> {
 pub fn unlink(name: &str) -> Result<()> {
     let name = RingName::new(name)?;
     let text = name.as_str();
-    let segment = Segment::open(&name.data_object(), Access::ReadWrite)
-        .map_err(|error| error.on_ring(text))?;
-    if !DataSegment::lock_as_writer(&segment).map_err(|error| error.on_ring(text))? {
-        return Err(writer_alive(&name, segment));
+    loop {
+        let segment = Segment::open(&name.data_object(), Access::ReadWrite)
+            .map_err(|error| error.on_ring(text))?;
+        let locked = DataSegment::lock_as_writer(&segment).map_err(|error| error.on_ring(text))?;
+        // A rollover may have given the name to another segment before the lock was had.
+        if !segment.is_named(&name.data_object()).map_err(|error| error.on_ring(text))? {
+            continue;
+        }
+        if !locked {
+            return Err(writer_alive(&name, segment));
+        }
+        return remove_objects(&name);
     }
-    remove_objects(&name)
 }
 
 /// Names of the rings on this machine, sorted.
@@ -118,7 +125,13 @@ fn remove_objects(name: &RingName) -> Result<()> {
 fn writer_alive(name: &RingName, segment: Segment) -> QADataSwapError {
     let pid = match DataSegment::attach(segment, Access::Read, Default::default()) {
         // Relaxed: for the message only.
-        Ok(Ok(data)) => data.header().owner.pid.load(crate::sync::Ordering::Relaxed),
+        Ok(Ok(data)) => {
+            let owner = &data.header().owner;
+            let pid = owner.pid.load(crate::sync::Ordering::Relaxed);
+            let start = owner.start_ticks.load(crate::sync::Ordering::Relaxed);
+            // While a new writer takes over, the header still names the old one.
+            if shm::Process::start_of(pid) == start { pid } else { 0 }
+        }
         _ => 0,
     };
     QADataSwapError::WriterAlive { name: name.as_str().to_owned(), pid }

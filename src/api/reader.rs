@@ -384,7 +384,7 @@ impl Reader {
             overruns: inner.overruns,
             timeouts: inner.timeouts,
             position,
-            lag: load_acquire(&inner.data.live().published).saturating_sub(position),
+            lag: inner.published().saturating_sub(position),
             registered: inner.registration.is_some(),
         }
     }
@@ -416,7 +416,10 @@ impl Reader {
                                 Ok(Some(value))
                             }
                             Ok(Err(refused)) => Err(refused),
-                            Err((field, value)) => Err(inner.pass_over(field, value)),
+                            Err((field, value)) => {
+                                let missing = inner.cursor.advance(&found);
+                                Err(inner.count_corrupt(missing, field, value))
+                            }
                         };
                     }
                     // Overwritten meanwhile; the next look says by how much.
@@ -439,6 +442,9 @@ impl Reader {
             }
             if retries > FREE_RETRIES {
                 retries = 0;
+                if inner.leave_ended()? {
+                    continue;
+                }
                 inner.check_lapping()?;
                 if wait.step(false) == Step::Expired {
                     inner.count_timeout();
@@ -494,6 +500,17 @@ impl Inner {
             }
         }
         Ok(true)
+    }
+
+    /// One past the last position published, in whatever segment.
+    fn published(&self) -> u64 {
+        if let Ok(RingState::Superseded) = self.state()
+            && let Ok(next) = attach::try_data_segment(&self.name, &self.options)
+            && next.identity().ring_id == self.data.identity().ring_id
+        {
+            return load_acquire(&next.live().published);
+        }
+        load_acquire(&self.data.live().published)
     }
 
     fn state(&self) -> Result<RingState> {
@@ -556,6 +573,11 @@ impl Inner {
 
     /// Goes on in the segment that has the ring's name now.
     fn attach_next(&mut self) -> Result<bool> {
+        // Marked superseded and not superseded: a damaged mark. Whoever takes the ring over puts it right.
+        let on_ring = |error: shm::SysError| error.on_ring(self.name.as_str());
+        if !self.data.segment().is_unlinked().map_err(on_ring)? {
+            return Ok(false);
+        }
         let next = match attach::try_data_segment(&self.name, &self.options) {
             // Removed, or removed and made anew: either way this ring has ended.
             Err(QADataSwapError::NotFound { .. }) => return Err(QADataSwapError::Closed),
@@ -567,7 +589,27 @@ impl Inner {
         }
         self.data = next;
         self.checked = Instant::now();
+        // The ring may have moved more than once meanwhile, so that this segment begins later.
+        let known = self.data.identity().first_position..=load_acquire(&self.data.live().published);
+        if !known.contains(&self.cursor.position().get()) {
+            let oldest = attach::cursor(&self.name, &self.data, crate::Start::Oldest)?;
+            let lost = self.cursor.jump(oldest.position(), oldest.sequence());
+            if let Some(error) = self.count_overrun(lost) {
+                return Err(error);
+            }
+        }
         Ok(true)
+    }
+
+    /// After many overruns in a row without progress: leaves a ring that has ended. Nobody writes into it any
+    /// more, so that what cannot be read now never can.
+    #[cold]
+    fn leave_ended(&mut self) -> Result<bool> {
+        match self.state()? {
+            RingState::Open => Ok(false),
+            RingState::Closed => Err(QADataSwapError::Closed),
+            RingState::Superseded => self.attach_next(),
+        }
     }
 
     /// After many overruns in a row without progress: whether the slot can be true at all.
@@ -593,7 +635,7 @@ impl Inner {
     #[inline(always)]
     fn count_consumed(&mut self, missing: u64) {
         self.consumed += 1;
-        self.lost += missing;
+        self.lost = self.lost.saturating_add(missing);
         if let Some(registration) = &self.registration {
             let entry = registration.entry();
             // Relaxed: for operators.
@@ -606,7 +648,7 @@ impl Inner {
         if lost == 0 {
             return None;
         }
-        self.lost += lost;
+        self.lost = self.lost.saturating_add(lost);
         self.overruns += 1;
         self.show();
         (self.options.on_overrun == OnOverrun::Error).then_some(QADataSwapError::Overrun { lost })
@@ -619,13 +661,12 @@ impl Inner {
         }
     }
 
-    /// Gives up a message that cannot be what was published.
+    /// Gives up the message just passed, which cannot be what was published.
     #[cold]
-    fn pass_over(&mut self, field: &'static str, found: u64) -> QADataSwapError {
-        let position = self.cursor.position().get();
-        self.cursor.pass_over();
-        self.lost += 1;
+    fn count_corrupt(&mut self, missing: u64, field: &'static str, found: u64) -> QADataSwapError {
+        self.lost = self.lost.saturating_add(missing + 1);
         self.show();
+        let position = self.cursor.position().get() - 1;
         QADataSwapError::CorruptMessage { position, field, found }
     }
 

@@ -18,6 +18,8 @@ const CONTROL_HEADER_BYTES: usize = 4096;
 const CONTROL_BYTES: usize = CONTROL_HEADER_BYTES + ENTRY_COUNT * size_of::<Entry>();
 /// Positions share their word with two bits of state.
 const POSITION_LIMIT: u64 = 1 << 62;
+/// Nor does any ring get as far as this: a segment that begins there is a forgery.
+const FIRST_POSITION_LIMIT: u64 = 1 << 61;
 
 /// Where a segment stands in the life of its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,27 +96,32 @@ impl DataSegment {
         self.header().immutable.magic.store(Immutable::MAGIC, Ordering::Release);
     }
 
-    /// Maps an existing object and checks all that its header says.
+    /// Maps an existing object and checks all that its header says. With a fault comes the segment, and with
+    /// it any lock that is held on it.
     pub fn attach(
         mut segment: Segment,
         access: Access,
         backing: Backing,
-    ) -> Result<std::result::Result<Self, HeaderFault>, SysError> {
+    ) -> Result<std::result::Result<Self, (HeaderFault, Segment)>, SysError> {
         let size = segment.size()?;
         if size == 0 {
-            return Ok(Err(HeaderFault::NotReady));
+            return Ok(Err((HeaderFault::NotReady, segment)));
         }
         // The largest segment there can be, which also bounds the mapping.
         let largest = 1 << 40;
         let smallest = size_of::<Header>() as u64;
         if !(smallest..=largest).contains(&size) {
-            return Ok(Err(HeaderFault::Field("segment size", size, smallest)));
+            return Ok(Err((HeaderFault::Field("segment size", size, smallest), segment)));
+        }
+        // Looking at a page that has no memory kills (SIGBUS) if the file system is full.
+        if segment.next_data(0)? != Some(0) {
+            return Ok(Err((HeaderFault::NotReady, segment)));
         }
         segment.map(size as usize, access)?;
         let (start, _) = segment.mapped();
         let (geometry, identity) = match check_header(header_at(&segment, start), size) {
             Ok(found) => found,
-            Err(fault) => return Ok(Err(fault)),
+            Err(fault) => return Ok(Err((fault, segment))),
         };
         if !(backing.prefault && access == Access::ReadWrite) {
             segment.apply(backing, access)?;
@@ -271,8 +278,12 @@ fn check_header(header: &Header, size: u64) -> Result<(Geometry, Identity), Head
         first_position: fixed.first_position.load(Ordering::Relaxed),
         first_sequence: fixed.first_sequence.load(Ordering::Relaxed),
     };
-    if identity.first_position >= POSITION_LIMIT {
-        return Err(Field("first_position", identity.first_position, POSITION_LIMIT));
+    if identity.first_position >= FIRST_POSITION_LIMIT {
+        return Err(Field("first_position", identity.first_position, FIRST_POSITION_LIMIT));
+    }
+    // A position takes at most one message.
+    if identity.first_sequence > identity.first_position {
+        return Err(Field("first_sequence", identity.first_sequence, identity.first_position));
     }
     let published = load_acquire(&header.live.published);
     if !(identity.first_position..POSITION_LIMIT).contains(&published) {
@@ -332,7 +343,8 @@ impl ControlSegment {
 
     /// Maps an existing object; `None` if it is not the control segment of the ring `ring_id`.
     pub fn attach(mut segment: Segment, ring_id: u64) -> Result<Option<Self>, SysError> {
-        if segment.size()? != CONTROL_BYTES as u64 {
+        // Without memory (see `DataSegment::attach`) it was never finished.
+        if segment.size()? != CONTROL_BYTES as u64 || segment.next_data(0)? != Some(0) {
             return Ok(None);
         }
         segment.map(CONTROL_BYTES, Access::ReadWrite)?;

@@ -47,6 +47,8 @@ pub struct Cursor {
     position: Position,
     /// Sequence that the message at `position` will have if none is lost.
     sequence: u64,
+    /// Positions passed over since the last message.
+    skipped: u64,
 }
 
 /// What a look at the ring finds.
@@ -120,21 +122,28 @@ impl Cursor {
             Start::Next => 0,
         };
         if let Some((position, sequence)) = oldest(table, published, retained) {
-            return Some(Self { position, sequence });
+            return Some(Self { position, sequence, skipped: 0 });
         }
         if published == first {
-            return Some(Self { position: first, sequence: first_sequence });
+            return Some(Self { position: first, sequence: first_sequence, skipped: 0 });
         }
         let last = Position::new(published.get() - 1);
-        let (sequence, state) = sequence_at(table, last)?;
-        let sequence = sequence.wrapping_add(u64::from(state == State::Published));
-        Some(Self { position: published, sequence })
+        let sequence = match sequence_at(table, last) {
+            Some((sequence, state)) => sequence.wrapping_add(u64::from(state == State::Published)),
+            None => sequence_of_next(table, published)?,
+        };
+        Some(Self { position: published, sequence, skipped: 0 })
     }
 
     /// Position of the message to consume next.
     #[inline(always)]
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// Sequence of the message to consume next, if none is lost.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
     }
 
     /// Looks for the message at the cursor; passes over skipped positions.
@@ -160,24 +169,21 @@ impl Cursor {
                 return Look::Nothing;
             }
             self.position = self.position.next();
+            self.skipped += 1;
         }
     }
 
-    /// Moves past a message that was found intact. Returns how many messages were missing before it,
-    /// which is 0 unless the segment was tampered with.
+    /// Moves past a message that was found intact. Returns how many messages are missing before it: none,
+    /// unless a slot was made to look skipped.
     #[inline(always)]
     pub fn advance(&mut self, found: &Found<'_>) -> u64 {
         let missing = found.sequence.wrapping_sub(self.sequence);
+        // There is at most a message for each position; a sequence that says otherwise is damaged.
+        let missing = if missing <= self.skipped { missing } else { 0 };
+        self.sequence = self.sequence.wrapping_add(missing).wrapping_add(1);
         self.position = self.position.next();
-        self.sequence = found.sequence.wrapping_add(1);
-        // A sequence that went backwards cannot be counted as a loss of 2^64 messages.
-        if missing > u64::MAX / 2 { 0 } else { missing }
-    }
-
-    /// Moves past a message that is damaged: it counts as one message lost.
-    pub fn pass_over(&mut self) {
-        self.position = self.position.next();
-        self.sequence = self.sequence.wrapping_add(1);
+        self.skipped = 0;
+        missing
     }
 
     /// After an overrun: moves to a message half a ring behind the writer, so that the reader has half
@@ -192,10 +198,22 @@ impl Cursor {
             // Lapped at the very position being written: it can be read once it is published.
             return None;
         }
-        let (sequence, _) = sequence_at(table, target)?;
+        let (target, sequence) = match sequence_at(table, target) {
+            Some((sequence, _)) => (target, sequence),
+            None => (published, sequence_of_next(table, published)?),
+        };
+        Some(self.jump(target, sequence))
+    }
+
+    /// Goes on at `position`, which is not before this one's, where the slot says that the message has
+    /// number `sequence`. Returns how many messages were lost.
+    pub fn jump(&mut self, position: Position, sequence: u64) -> u64 {
+        // There is at most a message for each position; a sequence that says otherwise is damaged.
+        let most = position.get().saturating_sub(self.position.get()) + self.skipped;
         let lost = sequence.wrapping_sub(self.sequence);
-        *self = Self { position: target, sequence };
-        Some(if lost > u64::MAX / 2 { 0 } else { lost })
+        let lost = if lost <= most { lost } else { most };
+        *self = Self { position, sequence: self.sequence.wrapping_add(lost), skipped: 0 };
+        lost
     }
 }
 
@@ -221,4 +239,22 @@ fn sequence_at<T: SlotTable>(table: &T, position: Position) -> Option<(u64, Stat
     fence(Ordering::Acquire); // R2, pairs with W1
     let unchanged = head.generation.load(Ordering::Relaxed) == generation.word();
     unchanged.then_some((sequence, state))
+}
+
+/// The sequence of the message at `published`, which is being written, or was and not yet announced:
+/// in a ring of one slot no message before it is left to tell.
+fn sequence_of_next<T: SlotTable>(table: &T, published: Position) -> Option<u64> {
+    if let Some((sequence, _)) = sequence_at(table, published) {
+        return Some(sequence);
+    }
+    let head = slot_of(table, published).head;
+    let word = load_acquire(&head.generation);
+    if Generation::from_word(word) != Generation::new(published, State::Writing) {
+        return None;
+    }
+    // Stored between the publish of a slot and the claim of the next, so while this slot is claimed it
+    // does not change.
+    let sequence = table.live().message_count.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    (head.generation.load(Ordering::Relaxed) == word).then_some(sequence)
 }

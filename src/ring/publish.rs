@@ -81,7 +81,7 @@ impl Publisher {
             .store(Generation::new(self.next, State::Published).word(), Ordering::Release); // W2, pairs with R1
         self.index = self.index_after(table);
         self.next = self.next.next();
-        self.sequence += 1;
+        self.sequence = self.sequence.wrapping_add(1);
         self.announce_position(table);
     }
 
@@ -89,8 +89,8 @@ impl Publisher {
     #[inline(always)]
     pub fn announce_position<T: SlotTable>(&self, table: &T) {
         let live = table.live();
-        // Relaxed: ordered before `published` by its Release store.
-        live.message_count.store(self.sequence, Ordering::Relaxed);
+        // Release: whoever sees it sees the slot published before it (`consume::sequence_of_next`).
+        live.message_count.store(self.sequence, Ordering::Release); // W3
         live.published.store(self.next.get(), Ordering::Release); // W3, pairs with R3
     }
 
@@ -104,7 +104,7 @@ impl Publisher {
         mut has_memory: impl FnMut(u64) -> Result<bool, E>,
     ) -> Result<Result<Self, SlotFault>, E> {
         let slot_count = table.slot_count();
-        let (first, first_sequence) = table.origin();
+        let (first, _) = table.origin();
         let first = Position::new(first);
         let mut next = first;
         for index in 0..slot_count {
@@ -125,33 +125,67 @@ impl Publisher {
             }
             next = next.max(match generation.state() {
                 State::Published | State::Skipped => position.next(),
-                State::Empty | State::Writing => position,
+                State::Writing => position,
+                State::Empty => {
+                    return Ok(Err(SlotFault {
+                        field: "slot generation",
+                        found: word,
+                        expected: 0,
+                    }));
+                }
             });
         }
+        Ok(Self::check_recovered(table, next).map(|sequence| Self::new(table, next, sequence)))
+    }
+
+    /// Whether a ring can have stopped at `next`; if so, the sequence there.
+    fn check_recovered<T: SlotTable>(table: &T, next: Position) -> Result<u64, SlotFault> {
+        // Relaxed throughout, as in `recover`.
+        let (first, first_sequence) = table.origin();
         let live = table.live();
         let published = live.published.load(Ordering::Relaxed);
-        if published > next.get() {
-            return Ok(Err(SlotFault {
-                field: "published",
-                found: published,
-                expected: next.get(),
-            }));
+        // The two positions before must be there, the earlier one unless its slot was being written again: a
+        // single damaged slot does not make a ring jump.
+        let there = [1, 2].map(|back| sequence_after(table, next, back));
+        let second = next.get() - first >= 2 && table.slot_count() > 2;
+        let first_ok = next.get() == first || table.slot_count() == 1 || there[0].is_some();
+        if published > next.get() || !first_ok || second && there[1].is_none() {
+            let expected = next.get();
+            return Err(SlotFault { field: "published", found: published, expected });
         }
-        let sequence = if next == first {
-            first_sequence
-        } else {
-            let last = Position::new(next.get() - 1);
-            let head = slot_of(table, last).head;
-            let generation = Generation::from_word(head.generation.load(Ordering::Relaxed));
-            match (generation.position() == last, generation.state()) {
-                (true, State::Published) => head.sequence.load(Ordering::Relaxed).wrapping_add(1),
-                (true, State::Skipped) => head.sequence.load(Ordering::Relaxed),
-                // A ring of one slot whose writer died while writing: `published` had been stored.
-                _ => live.message_count.load(Ordering::Relaxed),
-            }
+        // What the header says counts if it was stored after the last message; what the last two slots say
+        // counts if they are there. One of these may be damaged.
+        let header = (published == next.get()).then(|| live.message_count.load(Ordering::Relaxed));
+        let known: Vec<u64> = [header, there[0], there[1]].into_iter().flatten().collect();
+        let origin = (next.get() == first).then_some(first_sequence);
+        let most = first_sequence.saturating_add(next.get() - first);
+        let agreed = |sequence: &&u64| {
+            let votes = known.iter().filter(|other| other == sequence).count();
+            (first_sequence..=most).contains(*sequence) && 2 * votes > known.len().min(2)
         };
-        Ok(Ok(Self::new(table, next, sequence)))
+        origin.or_else(|| known.iter().find(agreed).copied()).ok_or(SlotFault {
+            field: "message_count",
+            found: live.message_count.load(Ordering::Relaxed),
+            expected: most,
+        })
     }
+}
+
+/// The sequence at `next` as the slot `back` positions before it tells, if it is still there.
+fn sequence_after<T: SlotTable>(table: &T, next: Position, back: u64) -> Option<u64> {
+    let from = next.get().checked_sub(back)?;
+    let mut messages = 0;
+    for position in (from..next.get()).map(Position::new) {
+        // Relaxed, here and below: nobody writes.
+        let word = slot_of(table, position).head.generation.load(Ordering::Relaxed);
+        if word == Generation::new(position, State::Published).word() {
+            messages += 1;
+        } else if word != Generation::new(position, State::Skipped).word() {
+            return None;
+        }
+    }
+    let sequence = slot_of(table, Position::new(from)).head.sequence.load(Ordering::Relaxed);
+    Some(sequence.wrapping_add(messages))
 }
 
 /// Copies position `position` as it stands in `from` to its slot in `to`, which nobody else uses yet.

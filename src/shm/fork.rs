@@ -5,8 +5,9 @@
 //! * A handle used in the child is refused. Each handle keeps the [`generation`] it was made in; the
 //!   child's handler moves the process-wide number on.
 //! * The child must not keep the parent's locks alive. An open-file-description lock lives as long
-//!   as any descriptor of that description, so a child that outlives a killed writer would keep it
-//!   looking alive. The child's handler therefore closes every descriptor listed here.
+//!   as anything refers to that description, so a child that outlives a killed writer would keep it
+//!   looking alive. The child's handler therefore closes every descriptor listed here, and mappings,
+//!   which a child inherits too, are made from a description of their own (`Segment::map`).
 //!
 //! The list is guarded by a lock that `fork` takes first (the prepare handler), so a fork never sees
 //! a descriptor that is open and not yet listed. Children made by `vfork` or `posix_spawn` execute
@@ -78,6 +79,13 @@ impl Drop for TrackedFd {
         if self.generation != generation() {
             return;
         }
+        // A child that another thread has forked and that has not executed its program yet still has the
+        // descriptor: the lock is given back in so many words, not by closing.
+        // SAFETY: all zeroes is a value of this plain C struct.
+        let mut all: libc::flock = unsafe { std::mem::zeroed() };
+        all.l_type = libc::F_UNLCK as libc::c_short;
+        // SAFETY: the descriptor is open and `all` outlives the call.
+        unsafe { libc::fcntl(self.fd, libc::F_OFD_SETLK, &mut all) };
         with_list(|list| {
             list.retain(|fd| *fd != self.fd);
             // SAFETY: this handle owns the descriptor, which is open: only `in_child` closes it

@@ -81,9 +81,11 @@ impl Segment {
             Access::Read => libc::O_RDONLY,
             Access::ReadWrite => libc::O_RDWR,
         };
+        // O_NONBLOCK means nothing to a shared-memory object; a pipe that someone put in its place would
+        // otherwise be waited for.
         let fd = TrackedFd::open("shm_open", || {
             // SAFETY: `path` is a NUL-terminated string that outlives the call.
-            unsafe { libc::shm_open(path.as_ptr(), mode | libc::O_CLOEXEC, 0) }
+            unsafe { libc::shm_open(path.as_ptr(), mode | libc::O_CLOEXEC | libc::O_NONBLOCK, 0) }
         })?;
         Ok(Self { fd, mapping: None })
     }
@@ -167,10 +169,26 @@ impl Segment {
             Access::Read => libc::PROT_READ,
             Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
         };
-        // SAFETY: a fresh mapping at an address of the kernel's choice replaces no other memory.
-        let start = unsafe {
-            libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, self.fd(), 0)
+        // A mapping keeps the description it was made from alive, and a forked child inherits mappings: made
+        // from the one that has the locks, it would keep them held after this process has died.
+        let path = c_string(&format!("/proc/self/fd/{}", self.fd()));
+        let flags = match access {
+            Access::Read => libc::O_RDONLY,
+            Access::ReadWrite => libc::O_RDWR,
         };
+        let unlocked = TrackedFd::open("open", || {
+            // SAFETY: a NUL-terminated string that outlives the call.
+            unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) }
+        });
+        let fd = match &unlocked {
+            Ok(unlocked) => unlocked.raw(),
+            // No /proc here: all is well but for what forked children keep alive.
+            Err(error) if error.errno == libc::ENOENT => self.fd(),
+            Err(error) => return Err(*error),
+        };
+        // SAFETY: a fresh mapping at an address of the kernel's choice replaces no other memory.
+        let start =
+            unsafe { libc::mmap(std::ptr::null_mut(), len, protection, libc::MAP_SHARED, fd, 0) };
         if start == libc::MAP_FAILED {
             return Err(SysError::last("mmap"));
         }
@@ -260,6 +278,11 @@ pub fn unlink(object: &str) -> Result<(), SysError> {
 pub fn rename(from: &str, to: &str) -> Result<(), SysError> {
     std::fs::rename(path_of(from), path_of(to))
         .map_err(|e| SysError { call: "rename", errno: e.raw_os_error().unwrap_or(libc::EIO) })
+}
+
+/// Whether the object is there and has no size yet. Asks by name, which takes no right to open it.
+pub fn is_empty(object: &str) -> bool {
+    std::fs::metadata(path_of(object)).is_ok_and(|found| found.len() == 0)
 }
 
 /// Names of all objects that begin with `prefix`, in no order.

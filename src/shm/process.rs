@@ -12,16 +12,20 @@ pub struct Process {
 impl Process {
     /// The calling process.
     pub fn current() -> Self {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let pid = std::process::id();
+        Self { pid, start_ticks: Self::start_of(pid) }
+    }
+
+    /// When the process `pid` started.
+    pub fn start_of(pid: u32) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         // Field 22 of proc_pid_stat(5). Field 2 is the program's name in parentheses and may hold
         // anything, so count from its end.
-        let start_ticks = stat
-            .rsplit(')')
+        stat.rsplit(')')
             .next()
             .and_then(|rest| rest.split_whitespace().nth(19))
             .and_then(|field| field.parse().ok())
-            .unwrap_or(0);
-        Self { pid: std::process::id(), start_ticks }
+            .unwrap_or(0)
     }
 }
 

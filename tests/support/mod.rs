@@ -19,6 +19,14 @@
 //! ```
 #![allow(dead_code)] // each test file uses a part of it
 
+pub mod damage;
+pub mod raw;
+pub mod threads;
+
+pub mod inspect;
+pub mod numbered;
+pub mod small_shm;
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
@@ -39,6 +47,11 @@ impl RingName {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self(format!("test-{what}-{}-{number}", std::process::id()))
+    }
+
+    /// A name as given, which should hold this process's id; tidied up after like the others.
+    pub fn exactly(name: String) -> Self {
+        Self(name)
     }
 
     pub fn name(&self) -> &str {
@@ -108,19 +121,28 @@ pub struct Child {
     from: BufReader<ChildStdout>,
 }
 
+/// The command that has this very binary play `role`.
+fn command(role: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("own path"));
+    command
+        .args([ENTRY, "--exact", "--nocapture", "--test-threads=1"])
+        .env(ROLE_VARIABLE, role)
+        .env(ARGUMENTS_VARIABLE, arguments.join("\u{1f}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+}
+
 impl Child {
     pub fn spawn(role: &str, arguments: &[&str]) -> Self {
-        let mut process = Command::new(std::env::current_exe().expect("own path"))
-            .args([ENTRY, "--exact", "--nocapture", "--test-threads=1"])
-            .env(ROLE_VARIABLE, role)
-            .env(ARGUMENTS_VARIABLE, arguments.join("\u{1f}"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("child starts");
+        Self::start(command(role, arguments)).expect("child starts")
+    }
+
+    fn start(mut command: Command) -> std::io::Result<Self> {
+        let mut process = command.spawn()?;
         let to = process.stdin.take().expect("piped");
         let from = BufReader::new(process.stdout.take().expect("piped"));
-        Self { process, to, from }
+        Ok(Self { process, to, from })
     }
 
     pub fn pid(&self) -> u32 {
@@ -155,6 +177,12 @@ impl Child {
 
     /// kill -9, and waits until the process is gone.
     pub fn kill(mut self) {
+        self.kill_alone();
+    }
+
+    /// [`kill`](Self::kill), but the pipes stay open: a child of its own that it has left behind may go
+    /// on with the conversation.
+    pub fn kill_alone(&mut self) {
         self.signal(libc::SIGKILL);
         let status = self.process.wait().expect("child ends");
         assert_eq!(status.signal(), Some(libc::SIGKILL));
