@@ -189,7 +189,9 @@ pub(super) fn grow(
         needed_bytes,
         available_bytes: current.payload_capacity as usize,
     };
-    let wanted = Geometry::new(current.slot_count, capacity).map_err(too_large)?;
+    let wanted = Geometry::new(current.slot_count, capacity)
+        .or_else(|_| Geometry::new(current.slot_count, needed_bytes as u64))
+        .map_err(too_large)?;
     roll_over(name, options, ring, wanted)
 }
 

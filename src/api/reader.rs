@@ -605,10 +605,22 @@ impl Inner {
     /// more, so that what cannot be read now never can.
     #[cold]
     fn leave_ended(&mut self) -> Result<bool> {
-        match self.state()? {
-            RingState::Open => Ok(false),
-            RingState::Closed => Err(QADataSwapError::Closed),
+        let ended = self.state()?;
+        if ended == RingState::Open {
+            return Ok(false);
+        }
+        // The looks so far may have been before the end: what is there now stays.
+        if let Look::Message(found) = self.cursor.look(&self.data)
+            && found.is_intact()
+        {
+            return Ok(true);
+        }
+        if let Some(lost) = self.cursor.resume(&self.data) {
+            return self.count_overrun(lost).map_or(Ok(true), Err);
+        }
+        match ended {
             RingState::Superseded => self.attach_next(),
+            _ => Err(QADataSwapError::Closed),
         }
     }
 
