@@ -69,7 +69,7 @@ fn at_any_address() {
             assert_same(&what, &batch.schema(), std::slice::from_ref(&batch), &decoded);
         }
         for start in [1, 2, 3, 5, 7, 63] {
-            let error = decode_at(&stream, start, true).err().expect("not aligned").to_string();
+            let error = decode_at(&stream, start, true).expect_err("not aligned").to_string();
             let words = error.to_lowercase();
             assert!(words.contains("aligned"), "{what} at {start}: {error}");
         }
@@ -89,6 +89,6 @@ fn misaligned_union_offsets() {
     let place = [64_i64.to_le_bytes(), 16_i64.to_le_bytes()].concat();
     let at = stream.windows(16).rposition(|window| window == place).expect("the buffer");
     stream[at..at + 8].copy_from_slice(&66_i64.to_le_bytes());
-    let error = decode(&stream).err().expect("not aligned").to_string();
+    let error = decode(&stream).expect_err("not aligned").to_string();
     assert!(error.contains("aligned"), "{error}");
 }

@@ -101,7 +101,7 @@ fn survive(what: &dyn Fn() -> String, bytes: &[u8]) -> bool {
 /// Asserts that `bytes` are refused for this reason, at no cost.
 fn refused_because(reason: &str, bytes: &[u8]) {
     assert!(!survive(&|| reason.to_string(), bytes), "{reason}");
-    let error = decode(bytes).err().expect("an error").to_string();
+    let error = decode(bytes).expect_err("an error").to_string();
     assert!(error.contains(reason), "{reason}: {error}");
 }
 
