@@ -100,10 +100,14 @@ impl Writer {
                     // for one whose creator died, and removed it.
                     let locked = DataSegment::lock_as_writer(&segment).map_err(on_ring)?;
                     if locked && segment.is_named(&object).map_err(on_ring)? {
+                        let own = segment.id().map_err(on_ring)?;
                         return create_ring(name, options, segment, geometry).inspect_err(|_| {
-                            // Nothing is lost: it was empty, and it is still locked.
-                            let _ = shm::unlink(&name.control_object());
-                            let _ = shm::unlink(&object);
+                            // Nothing is lost: it was empty. But the lock went with it, so that another
+                            // creator may have put its own in the place.
+                            if shm::id_of(&object) == Some(own) {
+                                let _ = shm::unlink(&object);
+                                let _ = shm::unlink(&name.control_object());
+                            }
                         });
                     }
                 }
@@ -241,6 +245,10 @@ fn roll_over(
     wanted: Geometry,
 ) -> Result<()> {
     let prepared = prepare_next(name, options, ring, wanted).and_then(|next| {
+        // Removed by hand, the name may by now belong to another ring.
+        if !ring.data.segment().is_named(&name.data_object()).unwrap_or(false) {
+            return Err(QADataSwapError::NotFound { name: name.as_str().to_owned() });
+        }
         shm::rename(&name.next_object(), &name.data_object())
             .map_err(|error| error.on_ring(name.as_str()))?;
         Ok(next)

@@ -104,7 +104,8 @@ impl Writer {
     /// As [`write`](Self::write).
     ///
     /// ```
-    /// use qadataswap::{create_reader, create_writer, zerocopy};
+    /// use qadataswap::{create_reader, create_writer};
+    /// // In Cargo.toml: zerocopy = { version = "0.8", features = ["derive"] }
     /// use zerocopy::{FromBytes, Immutable, IntoBytes};
     ///
     /// #[derive(Debug, PartialEq, FromBytes, IntoBytes, Immutable)]

@@ -200,7 +200,8 @@ impl Cursor {
         }
         let (target, sequence) = match sequence_at(table, target) {
             Some((sequence, _)) => (target, sequence),
-            None => (published, sequence_of_next(table, published)?),
+            None if published > self.position => (published, sequence_of_next(table, published)?),
+            None => return None,
         };
         Some(self.jump(target, sequence))
     }

@@ -11,8 +11,7 @@ use crate::sync::{AtomicU64, Ordering};
 
 const WORD: usize = 8;
 
-/// From this many bytes on the string instruction is faster than the loop of words (see
-/// `docs/performance.md`).
+/// From this many bytes on the string instruction is used.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const STRING_BYTES: usize = 256;
 

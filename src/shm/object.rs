@@ -113,14 +113,14 @@ impl Segment {
         Ok(self.stat()?.st_nlink == 0)
     }
 
+    /// What tells this object from all others: device and inode.
+    pub fn id(&self) -> Result<(u64, u64), SysError> {
+        self.stat().map(|own| (own.st_dev, own.st_ino))
+    }
+
     /// Whether `object` is at this moment the name of this very object.
     pub fn is_named(&self, object: &str) -> Result<bool, SysError> {
-        use std::os::unix::fs::MetadataExt;
-        let own = self.stat()?;
-        match std::fs::metadata(path_of(object)) {
-            Ok(named) => Ok(named.ino() == own.st_ino && named.dev() == own.st_dev),
-            Err(_) => Ok(false),
-        }
+        Ok(id_of(object) == Some(self.id()?))
     }
 
     /// Sets the size; new bytes read as zero and take no memory yet.
@@ -265,6 +265,13 @@ impl Segment {
             result => result,
         }
     }
+}
+
+/// [`Segment::id`] of the object that has this name, if there is one.
+pub fn id_of(object: &str) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path_of(object)).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// Removes the name; the memory lives on until the last mapping goes.
