@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::name::NAME_RULES;
+use crate::name::{NAME_RULES, RingName};
 use crate::shm::SysError;
 
 /// What an operation of this crate gives back.
@@ -148,10 +148,139 @@ pub enum QADataSwapError {
         /// Messages lost by this overrun.
         lost: u64,
     },
+    /// A lossless reader is so far behind that the message would overwrite one it has not consumed, and the
+    /// writer's time for that is up ([`OnSlowReader`](crate::OnSlowReader)). Nothing was published; the
+    /// write can be tried again.
+    WouldBlock {
+        /// The ring's name.
+        name: String,
+        /// Process id of the slowest such reader, in its own pid namespace, as its entry says.
+        pid: u32,
+        /// Positions it is behind.
+        behind: u64,
+    },
+    /// Every slot is leased by readers, so that there is none for the message. Nothing was published.
+    AllSlotsLeased {
+        /// The ring's name.
+        name: String,
+        /// Process ids of those readers, as their entries say.
+        pids: Vec<u32>,
+    },
+    /// The writer gave this lossless reader up because it was too slow
+    /// ([`OnSlowReader::Evict`](crate::OnSlowReader::Evict)).
+    /// [`Reader::rejoin`](crate::Reader::rejoin) makes it lossless again; until then no message is read.
+    Evicted {
+        /// Messages lost so far by this eviction.
+        lost: u64,
+    },
+    /// The reader cannot hold messages (lease them, be lossless) on this ring.
+    HoldsUnavailable {
+        /// The ring's name.
+        name: String,
+        /// Why not.
+        reason: HoldsReason,
+    },
+    /// The reader has as many leases as it may
+    /// ([`ReaderOptions::max_leases`](crate::ReaderOptions::max_leases)); drop one. No message was consumed.
+    TooManyLeases {
+        /// How many it may have.
+        limit: usize,
+    },
+    /// The message cannot be had without copying, because buffers in it are not aligned as their types need.
+    /// It has not been consumed: read a copy with [`Reader::read_arrow`](crate::Reader::read_arrow).
+    NotAligned,
+    /// The message has not exactly one record batch. It has not been consumed: read it with
+    /// [`Reader::read_batches_zero_copy`](crate::Reader::read_batches_zero_copy), or as a copy with
+    /// [`Reader::read_arrow`](crate::Reader::read_arrow).
+    NotOneBatch {
+        /// Batches it has.
+        found: usize,
+    },
     /// The writer has ended the ring and every message in it has been consumed.
     Closed,
     /// The handle was inherited by a forked child; only the process that made it may use it.
     Forked,
+}
+
+/// Why a reader cannot lease messages or be lossless
+/// (in [`QADataSwapError::HoldsUnavailable`]).
+///
+/// ```
+/// use qadataswap::{HoldsReason, QADataSwapError, ReaderOptions};
+///
+/// # let name = format!("doc-holds-reason-{}", std::process::id());
+/// let writer = qadataswap::create_writer(&name, 4)?;
+/// let reader = ReaderOptions::new().register(false).attach(&name)?;
+/// let refused = reader.lease(0).unwrap_err();
+/// assert!(matches!(
+///     refused,
+///     QADataSwapError::HoldsUnavailable { reason: HoldsReason::NotRegistered, .. }
+/// ));
+/// # writer.unlink()?;
+/// # Ok::<(), QADataSwapError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HoldsReason {
+    /// The reader was told not to register ([`ReaderOptions::register`](crate::ReaderOptions::register)).
+    NotRegistered,
+    /// This process may not write to the control segment.
+    NoWriteAccess,
+    /// The ring's control segment is missing or is not the ring's. The next writer makes a new one.
+    NoControlSegment,
+    /// All entries of the control segment are taken by living readers.
+    NoFreeEntry,
+    /// The ring was made without holds ([`WriterOptions::holds`](crate::WriterOptions::holds)).
+    Disabled,
+    /// A system call failed.
+    SystemCall {
+        /// The system call.
+        call: &'static str,
+        /// Its error number.
+        errno: i32,
+    },
+}
+
+impl fmt::Display for HoldsReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRegistered => f.write_str("the reader was attached with register(false)"),
+            Self::NoWriteAccess => f.write_str(
+                "a lease or a lossless reader needs write access to the control segment; the \
+                 writer's control_mode option decides who has it (0666 admits other users)",
+            ),
+            Self::NoControlSegment => f.write_str(
+                "a lease or a lossless reader needs the control segment, which is missing or not \
+                 this ring's; the next writer of the ring makes a new one",
+            ),
+            Self::NoFreeEntry => f.write_str(
+                "all 64 entries of the control segment are taken by living readers; stop one, or \
+                 attach others with register(false)",
+            ),
+            Self::Disabled => f.write_str("the writer made the ring with holds(false)"),
+            Self::SystemCall { call, errno } => {
+                write!(f, "{call} failed: {}", std::io::Error::from_raw_os_error(*errno))
+            }
+        }
+    }
+}
+
+impl From<SysError> for HoldsReason {
+    fn from(error: SysError) -> Self {
+        match error.errno {
+            libc::EACCES | libc::EPERM | libc::EROFS => Self::NoWriteAccess,
+            // A symbolic link or a directory in its place, besides nothing at all.
+            libc::ENOENT | libc::ELOOP | libc::EISDIR => Self::NoControlSegment,
+            errno => Self::SystemCall { call: error.call, errno },
+        }
+    }
+}
+
+impl HoldsReason {
+    /// The error to give a user of the ring `name`.
+    pub(crate) fn on_ring(self, name: &RingName) -> QADataSwapError {
+        QADataSwapError::HoldsUnavailable { name: name.as_str().to_owned(), reason: self }
+    }
 }
 
 impl fmt::Display for QADataSwapError {
@@ -234,6 +363,40 @@ impl fmt::Display for QADataSwapError {
                 f,
                 "overrun: the writer lapped this reader and {lost} messages were lost; the next \
                  read goes on with what is still there"
+            ),
+            WouldBlock { name, pid, behind } => write!(
+                f,
+                "ring '{name}' is full: the lossless reader with pid {pid} is {behind} messages \
+                 behind; nothing was published, try again, or use more slots or \
+                 OnSlowReader::Evict"
+            ),
+            AllSlotsLeased { name, pids } => write!(
+                f,
+                "ring '{name}': every slot is leased (by pids {pids:?}); nothing was published, \
+                 have leases and zero-copy batches dropped sooner or use more slots"
+            ),
+            Evicted { lost } => write!(
+                f,
+                "this lossless reader was too slow and the writer went on without it; {lost} \
+                 messages were lost so far; Reader::rejoin goes on with what is still there"
+            ),
+            HoldsUnavailable { name, reason } => {
+                write!(f, "ring '{name}': messages cannot be held: {reason}")
+            }
+            TooManyLeases { limit } => write!(
+                f,
+                "this reader holds {limit} leases, which is all it may; drop one, or attach with \
+                 a larger max_leases (at most 8)"
+            ),
+            NotAligned => f.write_str(
+                "the message has buffers that are not aligned for reading in place (Arrow writers \
+                 align to 8 bytes or more, some types need 16); nothing was consumed, read_arrow \
+                 gives a copy",
+            ),
+            NotOneBatch { found } => write!(
+                f,
+                "the message has {found} record batches, and only one can be had without copying; \
+                 nothing was consumed, read_batches_zero_copy gives them as they are"
             ),
             Closed => f.write_str(
                 "the ring is closed: its writer ended it and every message has been consumed",

@@ -80,10 +80,10 @@ mod wait;
 #[cfg(not(qads_loom))]
 pub use crate::{
     api::{
-        OnOverrun, Reader, ReaderOptions, ReaderStats, Reservation, Writer, WriterOptions,
+        Lease, OnOverrun, OnSlowReader, Reader, ReaderOptions, ReaderStats, Reservation, Writer, WriterOptions,
         WriterStats, create_reader, create_writer, list, unlink,
     },
-    error::{QADataSwapError, Result},
+    error::{HoldsReason, QADataSwapError, Result},
     layout::INLINE_BYTES,
     name::MAX_NAME_BYTES,
     ring::consume::Start,

@@ -8,21 +8,22 @@
 //! If the writer was killed between the rename and the mark, the reader finds on one of its slower
 //! checks that its segment has lost the name.
 //!
-//! *Registering*: an entry of the control segment, held by the kernel's lock on it. A reader that may
-//! not write there, or finds the table full, does without.
+//! *Registering*: an entry of the control segment. A lossy reader that may not write there, or finds the
+//! table full, does without.
+//!
+//! *Joining*: a lossless reader chooses its first message while the writer may not overwrite anything (see
+//! [`crate::ring::hold`]). If the ring has moved to another segment meanwhile, it starts over there.
 
 use std::time::{Duration, Instant};
 
+use super::registration::Registration;
 use super::{ReaderOptions, header_fault};
-use crate::error::{QADataSwapError, Result};
-use crate::layout::{
-    ControlSegment, DataSegment, Entry, EntryKind, HeaderFault, LEASES_PER_ENTRY, SlotTable,
-    Waiters,
-};
+use crate::error::{HoldsReason, QADataSwapError, Result};
+use crate::layout::{DataSegment, EntryKind, HeaderFault, SlotTable};
 use crate::name::RingName;
 use crate::ring::Position;
 use crate::ring::consume::{Cursor, Start};
-use crate::shm::{self, Access, Process, Segment, SysError};
+use crate::shm::{self, Access, Segment, SysError};
 use crate::sync::{Ordering, load_acquire};
 
 /// Pause between two tries to attach.
@@ -84,14 +85,20 @@ fn check_published(data: &DataSegment) -> std::result::Result<(), HeaderFault> {
     Ok(())
 }
 
-/// A cursor at `start`. The writer may go round the ring while one is looked for, though not often.
-pub(super) fn cursor(name: &RingName, data: &DataSegment, start: Start) -> Result<Cursor> {
+/// A cursor at `start`, but at `floor` at the earliest. The writer may go round the ring while one is looked
+/// for, though not often.
+pub(super) fn cursor(
+    name: &RingName,
+    data: &DataSegment,
+    start: Start,
+    floor: Position,
+) -> Result<Cursor> {
     /// Tries without any publish meanwhile, after which the slots must be said to contradict the header.
     const IDLE_TRIES: u32 = 1_000;
     let mut idle = 0;
     while idle < IDLE_TRIES {
         let before = load_acquire(&data.live().published);
-        if let Some(cursor) = Cursor::attach(data, start) {
+        if let Some(cursor) = Cursor::attach(data, start, floor) {
             return Ok(cursor);
         }
         if load_acquire(&data.live().published) == before {
@@ -106,60 +113,49 @@ pub(super) fn cursor(name: &RingName, data: &DataSegment, start: Start) -> Resul
     Err(header_fault(name, HeaderFault::Field("slot generation", 0, published)))
 }
 
-/// A reader's entry in the control segment.
-#[derive(Debug)]
-pub(super) struct Registration {
-    control: ControlSegment,
-    index: usize,
-    /// The fork generation it was made in.
-    made_in: u64,
+/// What a lossless reader begins with.
+pub(super) struct Joined {
+    pub(super) data: DataSegment,
+    pub(super) registration: Registration,
+    pub(super) cursor: Cursor,
 }
 
-impl Registration {
-    /// Registers as a lossy reader; `None` if that cannot be had here.
-    pub(super) fn new(name: &RingName, data: &DataSegment) -> Option<Self> {
-        let segment = Segment::open(&name.control_object(), Access::ReadWrite).ok()?;
-        let control = ControlSegment::attach(segment, data.identity().ring_id).ok()??;
-        let index = control.take_entry().ok()??;
-        let registration = Self { control, index, made_in: shm::fork_generation() };
-        let entry = registration.entry();
-        let process = Process::current();
-        // Relaxed: this process owns the entry now (its lock was had), and whoever reads it takes
-        // nothing in it for more than information.
-        for lease in &entry.leases[..LEASES_PER_ENTRY] {
-            lease.store(0, Ordering::Relaxed);
+/// Attaches a lossless reader.
+pub(super) fn lossless(name: &RingName, options: &ReaderOptions) -> Result<Joined> {
+    let on_ring = |error: SysError| error.on_ring(name.as_str());
+    let started = Instant::now();
+    let limit = Duration::from_millis(options.attach_timeout_ms);
+    loop {
+        let data = data_segment(name, options)?;
+        let registration = register(name, options, &data, EntryKind::Gating)
+            .map_err(|reason| reason.on_ring(name))?;
+        let floor = registration.join(&data);
+        // Seen linked after the fence of `join`: no writer has begun on another segment without seeing the
+        // gate.
+        if !data.segment().is_unlinked().map_err(on_ring)? {
+            let cursor = cursor(name, &data, options.start, floor)?;
+            if registration.settle_gate(&data, cursor.position()) {
+                return Ok(Joined { data, registration, cursor });
+            }
         }
-        for counter in [&entry.consumed, &entry.lost, &entry.overruns, &entry.timeouts] {
-            counter.store(0, Ordering::Relaxed);
+        if started.elapsed() >= limit {
+            return Err(QADataSwapError::Evicted { lost: 0 });
         }
-        entry.pid.store(process.pid, Ordering::Relaxed);
-        entry.start_ticks.store(process.start_ticks, Ordering::Relaxed);
-        entry.kind.store(EntryKind::Lossy as u32, Ordering::Relaxed);
-        Some(registration)
-    }
-
-    #[inline(always)]
-    pub(super) fn entry(&self) -> &Entry {
-        self.control.entry(self.index)
-    }
-
-    #[inline(always)]
-    pub(super) fn waiters(&self) -> &Waiters {
-        self.control.waiters()
-    }
-
-    /// Whether the control segment has been replaced, so that nobody looks at this entry any more.
-    pub(super) fn is_orphaned(&self) -> bool {
-        self.control.segment().is_unlinked().unwrap_or(true)
     }
 }
 
-impl Drop for Registration {
-    fn drop(&mut self) {
-        // In a forked child the entry is still the parent's.
-        if self.made_in == shm::fork_generation() {
-            // Relaxed: for information. The lock, released with the segment, is what frees the entry.
-            self.entry().kind.store(EntryKind::Free as u32, Ordering::Relaxed);
-        }
+/// Takes an entry for a reader of `data`, if that can be had.
+pub(super) fn register(
+    name: &RingName,
+    options: &ReaderOptions,
+    data: &DataSegment,
+    kind: EntryKind,
+) -> std::result::Result<Registration, HoldsReason> {
+    if !options.register {
+        return Err(HoldsReason::NotRegistered);
     }
+    if kind == EntryKind::Gating && !data.identity().holds {
+        return Err(HoldsReason::Disabled);
+    }
+    Registration::new(name, data, kind)
 }

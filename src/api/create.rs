@@ -12,7 +12,7 @@
 //! the writer leaves the old ring untouched (and an object that the next writer removes); killed after
 //! it, readers find that their segment has lost its name and follow (see [`super::attach`]).
 
-use super::writer::Writer;
+use super::writer::{Inner, Writer};
 use super::{WriterOptions, header_fault, writer_alive};
 use crate::error::{QADataSwapError, Result};
 use crate::layout::{
@@ -74,15 +74,18 @@ impl Ring {
 impl Writer {
     pub(super) fn create(name: RingName, options: WriterOptions) -> Result<Self> {
         let geometry = options.geometry()?;
-        let (mut ring, control) = Self::open_ring(&name, &options, geometry)?;
-        let found = *ring.data.geometry();
+        let (ring, control) = Self::open_ring(&name, &options, geometry)?;
+        let (found, identity) = (*ring.data.geometry(), ring.data.identity());
         let capacity = found.payload_capacity.max(geometry.payload_capacity);
-        let reshape = found.slot_count != geometry.slot_count || found.payload_capacity < capacity;
+        let reshape = found.slot_count != geometry.slot_count
+            || found.payload_capacity < capacity
+            || identity.holds != options.holds
+            || identity.holds && identity.segment_number < control.first_segment();
+        let mut inner = Inner::new(name, options, ring, control);
         if reshape {
-            let wanted = Geometry::new(geometry.slot_count, capacity)?;
-            roll_over(&name, &options, &mut ring, wanted)?;
+            inner.move_to(Geometry::new(geometry.slot_count, capacity)?)?;
         }
-        Ok(Self::new(name, options, ring, control, u64::from(reshape)))
+        Ok(Self::new(inner))
     }
 
     /// Creates the segments, or finds those of a writer that is gone.
@@ -162,11 +165,15 @@ impl Writer {
         })?;
         // What a rollover that was cut short has left behind.
         let _ = shm::unlink(&name.next_object());
-        let control = open_control(name, options, data.identity().ring_id)?;
+        let identity = data.identity();
+        let next_segment = identity.segment_number.wrapping_add(1);
+        let control = open_control(name, options, identity.ring_id, next_segment)?;
         let mut ring = Ring::new(data, publisher, options);
         ring.allocate(1).map_err(|error| error.on_allocation(name.as_str(), 4096))?;
         ring.data.set_owner(Process::current());
         ring.publisher.announce_position(&ring.data);
+        // What the last writer had claimed and not published is not claimed any more.
+        ring.publisher.withdraw(&ring.data);
         // Release: readers that see the ring open again see its writer.
         ring.data.header().owner.state.store(RingState::Open as u32, Ordering::Release);
         // A writer killed between its last publish and its wake-up call left readers asleep.
@@ -175,28 +182,23 @@ impl Writer {
     }
 }
 
-/// Moves the ring to a segment with slots for at least `needed_bytes`. On failure nothing has changed.
+/// The layout with slots for at least `needed_bytes` that a ring of layout `current` may move to.
 #[cold]
-pub(super) fn grow(
-    name: &RingName,
+pub(super) fn grown(
     options: &WriterOptions,
-    ring: &mut Ring,
+    current: &Geometry,
     needed_bytes: usize,
-) -> Result<()> {
-    let current = *ring.data.geometry();
-    let Some(capacity) = options.grown_capacity(current.payload_capacity, needed_bytes as u64)
-    else {
-        let available_bytes = current.payload_capacity as usize;
-        return Err(QADataSwapError::MessageTooLarge { needed_bytes, available_bytes });
-    };
-    let too_large = |_| QADataSwapError::MessageTooLarge {
+) -> Result<Geometry> {
+    let too_large = || QADataSwapError::MessageTooLarge {
         needed_bytes,
         available_bytes: current.payload_capacity as usize,
     };
-    let wanted = Geometry::new(current.slot_count, capacity)
+    let capacity = options
+        .grown_capacity(current.payload_capacity, needed_bytes as u64)
+        .ok_or_else(too_large)?;
+    Geometry::new(current.slot_count, capacity)
         .or_else(|_| Geometry::new(current.slot_count, needed_bytes as u64))
-        .map_err(too_large)?;
-    roll_over(name, options, ring, wanted)
+        .map_err(|_| too_large())
 }
 
 /// Fills in a new, locked object.
@@ -206,8 +208,14 @@ fn create_ring(
     segment: Segment,
     geometry: Geometry,
 ) -> Result<(Ring, ControlSegment)> {
-    let identity = Identity { ring_id: shm::random_id(), first_position: 0, first_sequence: 0 };
-    let control = open_control(name, options, identity.ring_id)?;
+    let identity = Identity {
+        ring_id: shm::random_id(),
+        first_position: 0,
+        first_sequence: 0,
+        segment_number: 0,
+        holds: options.holds,
+    };
+    let control = open_control(name, options, identity.ring_id, 0)?;
     let no_space = |error: SysError| error.on_allocation(name.as_str(), geometry.segment_bytes);
     let data =
         DataSegment::create(segment, geometry, identity, options.backing).map_err(no_space)?;
@@ -219,8 +227,14 @@ fn create_ring(
     Ok((ring, control))
 }
 
-/// The ring's control segment: the one that is there if it fits, else a new one.
-fn open_control(name: &RingName, options: &WriterOptions, ring_id: u64) -> Result<ControlSegment> {
+/// The ring's control segment: the one that is there if it fits, else a new one, which is then for data
+/// segments from number `first_segment` on.
+fn open_control(
+    name: &RingName,
+    options: &WriterOptions,
+    ring_id: u64,
+    first_segment: u64,
+) -> Result<ControlSegment> {
     let on_ring = |error: SysError| error.on_allocation(name.as_str(), 32768);
     let object = name.control_object();
     if let Ok(segment) = Segment::open(&object, Access::ReadWrite)
@@ -232,13 +246,13 @@ fn open_control(name: &RingName, options: &WriterOptions, ring_id: u64) -> Resul
     let _ = shm::unlink(&object);
     let mode = options.control_mode.unwrap_or(options.mode);
     let segment = Segment::create(&object, mode).map_err(on_ring)?;
-    ControlSegment::create(segment, ring_id).map_err(on_ring).inspect_err(|_| {
+    ControlSegment::create(segment, ring_id, first_segment).map_err(on_ring).inspect_err(|_| {
         let _ = shm::unlink(&object);
     })
 }
 
 /// Moves the ring to a segment of layout `wanted`. On failure nothing has changed.
-fn roll_over(
+pub(super) fn roll_over(
     name: &RingName,
     options: &WriterOptions,
     ring: &mut Ring,
@@ -290,15 +304,18 @@ fn prepare_next(
     let (next, sequence) = (old.publisher.position(), old.publisher.sequence());
     // One slot of the new segment stays free for the next message.
     let retained = old.data.slot_count().min(wanted.slot_count - 1);
+    let oldest = next.back(retained, Position::new(old.data.origin().0));
     let (first, first_sequence) =
-        consume::oldest(&old.data, next, retained).unwrap_or((next, sequence));
+        consume::oldest(&old.data, oldest, next).unwrap_or((next, sequence));
     let identity = Identity {
         ring_id: old.data.identity().ring_id,
         first_position: first.get(),
         first_sequence,
+        segment_number: old.data.identity().segment_number.wrapping_add(1),
+        holds: options.holds,
     };
     let data = DataSegment::create(segment, wanted, identity, options.backing).map_err(no_space)?;
-    let publisher = Publisher::new(&data, next, sequence);
+    let publisher = old.publisher.moved_to(&data);
     let mut ring = Ring::new(data, publisher, options);
     for position in (first.get()..next.get()).map(Position::new) {
         let bytes = publish::carried_bytes(&old.data, position);
@@ -307,6 +324,7 @@ fn prepare_next(
     }
     ring.allocate(1).map_err(no_space)?;
     ring.publisher.announce_position(&ring.data);
+    ring.publisher.withdraw(&ring.data);
     ring.data.copy_owner(&old.data);
     ring.data.set_ready();
     Ok(ring)

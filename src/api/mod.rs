@@ -2,13 +2,18 @@
 
 mod attach;
 mod create;
+mod held;
+mod lease;
 mod options;
 mod reader;
+mod reading;
+mod registration;
 mod reservation;
 mod stats;
 mod writer;
 
-pub use options::{OnOverrun, ReaderOptions, WriterOptions};
+pub use lease::Lease;
+pub use options::{OnOverrun, OnSlowReader, ReaderOptions, WriterOptions};
 pub use reader::Reader;
 pub use reservation::Reservation;
 pub use stats::{ReaderStats, WriterStats};

@@ -1,7 +1,7 @@
 //! What a writer and a reader can be told when they are made.
 
 use crate::error::{QADataSwapError, Result};
-use crate::layout::{Geometry, MAX_PAYLOAD_BYTES};
+use crate::layout::{Geometry, LEASES_PER_ENTRY, MAX_PAYLOAD_BYTES};
 use crate::name::RingName;
 use crate::ring::consume::Start;
 use crate::shm::Backing;
@@ -17,6 +17,8 @@ const DEFAULT_RING_BYTES: u64 = 16 << 30;
 const SMALLEST_DEFAULT_SLOT_BYTES: u64 = 4096;
 /// How long [`create_reader`](crate::create_reader) waits for the writer, unless told otherwise.
 const DEFAULT_ATTACH_TIMEOUT_MS: u64 = 5_000;
+/// Leases a reader may have at a time, unless told otherwise.
+const DEFAULT_MAX_LEASES: usize = 4;
 
 /// What a reader does when the writer has lapped it.
 ///
@@ -45,6 +47,50 @@ pub enum OnOverrun {
     Error,
 }
 
+/// What a writer does when a lossless reader ([`ReaderOptions::lossless`]) is a whole ring behind, so that the
+/// next message would overwrite one that it has not consumed.
+///
+/// A reader that has died is never waited for. Lossy readers do not count.
+///
+/// ```
+/// use qadataswap::{OnSlowReader, QADataSwapError, ReaderOptions, WriterOptions};
+///
+/// let name = format!("doc-on-slow-reader-{}", std::process::id());
+/// let writer = WriterOptions::new(2).on_slow_reader(OnSlowReader::Refuse).create(&name)?;
+/// let reader = ReaderOptions::new().lossless(true).attach(&name)?;
+/// writer.write(b"1")?;
+/// writer.write(b"2")?;
+/// assert!(matches!(writer.write(b"3"), Err(QADataSwapError::WouldBlock { behind: 2, .. })));
+/// assert_eq!(reader.read(0)?.as_deref(), Some(&b"1"[..]));
+/// writer.write(b"3")?; // there is room now
+/// writer.unlink()?;
+/// # Ok::<(), QADataSwapError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSlowReader {
+    /// Wait until it has consumed a message, for this many milliseconds at most (`u64::MAX`: for ever); then
+    /// refuse the write with [`QADataSwapError::WouldBlock`]. The default, with 5,000.
+    Wait {
+        /// Longest wait of one write, in milliseconds.
+        limit_ms: u64,
+    },
+    /// Refuse the write at once with [`QADataSwapError::WouldBlock`]; it can be tried again. May also happen
+    /// for the microsecond that a lossless reader takes to attach.
+    Refuse,
+    /// Wait for this many milliseconds; then overwrite what the reader has not consumed. Its next read is
+    /// told so ([`QADataSwapError::Evicted`]).
+    Evict {
+        /// Longest wait of one write, in milliseconds.
+        grace_ms: u64,
+    },
+}
+
+impl Default for OnSlowReader {
+    fn default() -> Self {
+        Self::Wait { limit_ms: 5_000 }
+    }
+}
+
 /// Options of a [`Writer`].
 ///
 /// ```
@@ -67,6 +113,8 @@ pub struct WriterOptions {
     pub(crate) rollover: bool,
     pub(crate) mode: u32,
     pub(crate) control_mode: Option<u32>,
+    pub(crate) on_slow_reader: OnSlowReader,
+    pub(crate) holds: bool,
     pub(crate) backing: Backing,
 }
 
@@ -87,6 +135,8 @@ impl WriterOptions {
             rollover: true,
             mode: 0o600,
             control_mode: None,
+            on_slow_reader: OnSlowReader::default(),
+            holds: true,
             backing: Backing::default(),
         }
     }
@@ -143,8 +193,8 @@ impl WriterOptions {
     }
 
     /// File mode of the control segment; default: as [`mode`](Self::mode). Who may write to it can
-    /// register: be seen in lists and woken from sleep. Who may not still reads, and waits in slices
-    /// of at most a millisecond.
+    /// register: be seen in lists and woken from sleep, lease messages, be lossless. Who may not still
+    /// reads, and waits in slices of at most a millisecond.
     ///
     /// ```
     /// use qadataswap::WriterOptions;
@@ -156,6 +206,42 @@ impl WriterOptions {
     /// ```
     pub fn control_mode(mut self, mode: u32) -> Self {
         self.control_mode = Some(mode);
+        self
+    }
+
+    /// What happens when a lossless reader is a whole ring behind. Default: wait for up to five seconds,
+    /// then refuse the write.
+    ///
+    /// ```
+    /// use qadataswap::{OnSlowReader, WriterOptions};
+    ///
+    /// let options = WriterOptions::new(64).on_slow_reader(OnSlowReader::Evict { grace_ms: 100 });
+    /// # options.create(&format!("doc-writer-option-slow-{}", std::process::id()))?.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn on_slow_reader(mut self, action: OnSlowReader) -> Self {
+        self.on_slow_reader = action;
+        self
+    }
+
+    /// Whether readers may hold messages: lease them, or be lossless. Default: yes. Without, a write is some
+    /// nanoseconds cheaper, and readers that want to hold something are refused.
+    ///
+    /// ```
+    /// use qadataswap::{HoldsReason, QADataSwapError, ReaderOptions, WriterOptions};
+    ///
+    /// # let name = format!("doc-writer-option-holds-{}", std::process::id());
+    /// let writer = WriterOptions::new(64).holds(false).create(&name)?;
+    /// let refused = ReaderOptions::new().lossless(true).attach(&name).unwrap_err();
+    /// assert!(matches!(
+    ///     refused,
+    ///     QADataSwapError::HoldsUnavailable { reason: HoldsReason::Disabled, .. }
+    /// ));
+    /// # writer.unlink()?;
+    /// # Ok::<(), QADataSwapError>(())
+    /// ```
+    pub fn holds(mut self, allowed: bool) -> Self {
+        self.holds = allowed;
         self
     }
 
@@ -209,7 +295,8 @@ impl WriterOptions {
     /// # Errors
     /// [`InvalidName`](QADataSwapError::InvalidName), [`InvalidOption`](QADataSwapError::InvalidOption),
     /// [`WriterAlive`](QADataSwapError::WriterAlive) if the ring has a live writer,
-    /// [`NoSpace`](QADataSwapError::NoSpace), [`VersionMismatch`](QADataSwapError::VersionMismatch) or
+    /// [`WouldBlock`](QADataSwapError::WouldBlock) if the ring is to get fewer slots than a lossless reader
+    /// is behind, [`NoSpace`](QADataSwapError::NoSpace), [`VersionMismatch`](QADataSwapError::VersionMismatch) or
     /// [`Damaged`](QADataSwapError::Damaged) if the name holds something else than a ring of this
     /// version.
     ///
@@ -289,6 +376,8 @@ pub struct ReaderOptions {
     pub(crate) on_overrun: OnOverrun,
     pub(crate) attach_timeout_ms: u64,
     pub(crate) register: bool,
+    pub(crate) lossless: bool,
+    pub(crate) max_leases: usize,
     pub(crate) backing: Backing,
 }
 
@@ -317,6 +406,8 @@ impl ReaderOptions {
             on_overrun: OnOverrun::Resume,
             attach_timeout_ms: DEFAULT_ATTACH_TIMEOUT_MS,
             register: true,
+            lossless: false,
+            max_leases: DEFAULT_MAX_LEASES,
             backing: Backing::default(),
         }
     }
@@ -409,6 +500,54 @@ impl ReaderOptions {
         self
     }
 
+    /// Whether the reader must not lose messages: from the moment it is attached, the writer overwrites
+    /// nothing that it has not consumed. Default: no.
+    ///
+    /// What the writer does when such a reader is a whole ring behind is the writer's option
+    /// ([`WriterOptions::on_slow_reader`]). Needs write access to the control segment.
+    ///
+    /// ```
+    /// use qadataswap::{ReaderOptions, create_writer};
+    ///
+    /// # let name = format!("doc-reader-option-lossless-{}", std::process::id());
+    /// let writer = create_writer(&name, 4)?;
+    /// let reader = ReaderOptions::new().lossless(true).attach(&name)?;
+    /// let writing = std::thread::spawn(move || {
+    ///     (0..1_000u32).try_for_each(|n| writer.write(&n.to_le_bytes())).map(|()| writer)
+    /// });
+    /// for n in 0..1_000u32 {
+    ///     assert_eq!(reader.read(u64::MAX)?, Some(n.to_le_bytes().to_vec()));
+    /// }
+    /// writing.join().expect("does not panic")?.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn lossless(mut self, yes: bool) -> Self {
+        self.lossless = yes;
+        self
+    }
+
+    /// How many leases, zero-copy batches included, the reader may have at a time (0 to 8). Default: 4.
+    ///
+    /// ```
+    /// use qadataswap::{QADataSwapError, ReaderOptions, create_writer};
+    ///
+    /// # let name = format!("doc-reader-option-max-leases-{}", std::process::id());
+    /// let writer = create_writer(&name, 8)?;
+    /// let reader = ReaderOptions::new().max_leases(1).attach(&name)?;
+    /// writer.write(b"one")?;
+    /// writer.write(b"two")?;
+    /// let first = reader.lease(0)?;
+    /// assert!(matches!(reader.lease(0), Err(QADataSwapError::TooManyLeases { limit: 1 })));
+    /// drop(first);
+    /// assert_eq!(reader.lease(0)?.as_deref(), Some(&b"two"[..]));
+    /// # writer.unlink()?;
+    /// # Ok::<(), QADataSwapError>(())
+    /// ```
+    pub fn max_leases(mut self, count: usize) -> Self {
+        self.max_leases = count;
+        self
+    }
+
     /// Fault in the pages that have memory when attaching, rather than on first use.
     ///
     /// ```
@@ -463,7 +602,10 @@ impl ReaderOptions {
     /// [`InvalidName`](QADataSwapError::InvalidName), [`NotFound`](QADataSwapError::NotFound) if there
     /// is no such ring in time, [`ReadTimeout`](QADataSwapError::ReadTimeout) if there is one and it
     /// does not get ready in time, [`PermissionDenied`](QADataSwapError::PermissionDenied),
-    /// [`VersionMismatch`](QADataSwapError::VersionMismatch), [`Damaged`](QADataSwapError::Damaged).
+    /// [`VersionMismatch`](QADataSwapError::VersionMismatch), [`Damaged`](QADataSwapError::Damaged),
+    /// [`InvalidOption`](QADataSwapError::InvalidOption); for a lossless reader also
+    /// [`HoldsUnavailable`](QADataSwapError::HoldsUnavailable), and
+    /// [`Evicted`](QADataSwapError::Evicted) if the writer gives it up again and again.
     ///
     /// ```
     /// use qadataswap::{QADataSwapError, ReaderOptions};
@@ -473,6 +615,13 @@ impl ReaderOptions {
     /// assert!(matches!(options.attach("no/such/name"), Err(QADataSwapError::InvalidName)));
     /// ```
     pub fn attach(&self, name: &str) -> Result<Reader> {
+        if self.max_leases > LEASES_PER_ENTRY {
+            return Err(QADataSwapError::InvalidOption {
+                option: "max_leases",
+                value: self.max_leases as u64,
+                rule: "a reader has room for 0 to 8 leases",
+            });
+        }
         Reader::attach(RingName::new(name)?, self.clone())
     }
 }

@@ -2,27 +2,23 @@
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
-use std::time::{Duration, Instant};
 
-use super::attach::{self, Registration};
-use super::{OnOverrun, ReaderOptions, ReaderStats, check_fork};
+use super::reading::{Gate, Inner, Source, Taken};
+use super::{Lease, ReaderOptions, ReaderStats, check_fork};
+#[cfg(feature = "arrow")]
+use crate::codec::{DecodedStream, Reading};
 use crate::error::{QADataSwapError, Result};
-use crate::layout::{DataSegment, RingState, SlotTable};
 use crate::name::RingName;
-use crate::ring::consume::{Cursor, Found, Look, Message};
-use crate::ring::{wake, words};
+use crate::ring::consume::{Found, Look, Message};
+use crate::ring::words;
 use crate::shm;
-use crate::sync::{AtomicU64, Ordering, load_acquire, load_acquire_u32};
-use crate::wait::{Step, Wait, futex_wait};
+use crate::wait::{Step, Wait};
 
-/// How often a reader that finds nothing looks whether its segment still is the ring's.
-const ORPHAN_CHECK: Duration = Duration::from_millis(100);
-/// Looks that find nothing between two looks at the clock, for readers that never wait.
-const LOOKS_PER_ORPHAN_CLOCK: u32 = 1024;
 /// Copies in a row that may be spoilt by the writer before the time limit is looked at.
 const FREE_RETRIES: u32 = 64;
 
-/// A reader of a ring. Every reader sees every message; no reader can slow the writer or another.
+/// A reader of a ring. Every reader sees every message; no reader can slow another, and none but a lossless
+/// one can slow the writer.
 ///
 /// A reader can move to another thread, but not be shared between threads: give each its own.
 ///
@@ -33,7 +29,13 @@ const FREE_RETRIES: u32 = 64;
 ///
 /// All reads take a time limit in milliseconds: 0 does not wait, `u64::MAX` waits for ever. `Ok(None)`
 /// means that no message came in time. A reader that was lapped by the writer goes on with a message
-/// that is still there and counts exactly what it lost (see [`ReaderStats::lost`] and [`OnOverrun`]).
+/// that is still there and counts exactly what it lost (see [`ReaderStats::lost`] and
+/// [`OnOverrun`](crate::OnOverrun)). A [lossless](ReaderOptions::lossless) reader is not lapped.
+///
+/// Most reads copy the message out. [`lease`](Self::lease) and
+#[cfg_attr(feature = "arrow", doc = "[`read_arrow_zero_copy`](Self::read_arrow_zero_copy)")]
+#[cfg_attr(not(feature = "arrow"), doc = "its Arrow twin")]
+/// give it in place; the writer passes over its slot until it is dropped.
 ///
 /// ```
 /// use qadataswap::{create_reader, create_writer};
@@ -79,42 +81,16 @@ pub struct Batches {
     pub batches: Vec<arrow_array::RecordBatch>,
 }
 
-/// What the `&self` methods work on. No method calls back into user code while it is borrowed.
-#[derive(Debug)]
-struct Inner {
-    name: RingName,
-    options: ReaderOptions,
-    data: DataSegment,
-    cursor: Cursor,
-    registration: Option<Registration>,
-    consumed: u64,
-    lost: u64,
-    overruns: u64,
-    timeouts: u64,
-    /// When the segment was last found to be the ring's.
-    checked: Instant,
-    looks_since_check: u32,
+#[cfg(feature = "arrow")]
+impl From<DecodedStream> for Batches {
+    fn from(stream: DecodedStream) -> Self {
+        Self { schema: stream.schema, batches: stream.batches }
+    }
 }
 
 impl Reader {
     pub(super) fn attach(name: RingName, options: ReaderOptions) -> Result<Self> {
-        let data = attach::data_segment(&name, &options)?;
-        let registration = options.register.then(|| Registration::new(&name, &data)).flatten();
-        let cursor = attach::cursor(&name, &data, options.start)?;
-        let inner = Inner {
-            name,
-            options,
-            data,
-            cursor,
-            registration,
-            consumed: 0,
-            lost: 0,
-            overruns: 0,
-            timeouts: 0,
-            checked: Instant::now(),
-            looks_since_check: 0,
-        };
-        inner.show();
+        let inner = Inner::attach(name, options)?;
         Ok(Self { inner: RefCell::new(inner), made_in: shm::fork_generation() })
     }
 
@@ -139,7 +115,7 @@ impl Reader {
     /// ```
     #[inline]
     pub fn read_into(&self, buffer: &mut [u8], timeout_ms: u64) -> Result<Option<usize>> {
-        self.receive(timeout_ms, |_, message| {
+        self.copy(timeout_ms, |_, message| {
             let available_bytes = buffer.len();
             let Some(out) = buffer.get_mut(..message.length) else {
                 let needed_bytes = message.length;
@@ -190,7 +166,7 @@ impl Reader {
     /// ```
     pub fn read_to(&self, out: &mut Vec<u8>, timeout_ms: u64) -> Result<bool> {
         out.clear();
-        let read = self.receive(timeout_ms, |found, message| {
+        let read = self.copy(timeout_ms, |found, message| {
             out.clear();
             // A length that is not the message's must not make a large allocation.
             if message.length > out.capacity() && !found.is_intact() {
@@ -227,7 +203,7 @@ impl Reader {
     #[cfg(feature = "typed")]
     #[inline]
     pub fn read_value<T: zerocopy::FromBytes>(&self, timeout_ms: u64) -> Result<Option<T>> {
-        self.receive(timeout_ms, |_, message| {
+        self.copy(timeout_ms, |_, message| {
             let expected_bytes = size_of::<T>();
             if message.length != expected_bytes {
                 let found_bytes = message.length;
@@ -297,14 +273,13 @@ impl Reader {
     /// ```
     #[cfg(feature = "arrow")]
     pub fn read_batches(&self, timeout_ms: u64) -> Result<Option<Batches>> {
-        let stream = self.read_stream(timeout_ms)?;
-        Ok(stream.map(|stream| Batches { schema: stream.schema, batches: stream.batches }))
+        Ok(self.read_stream(timeout_ms)?.map(Batches::from))
     }
 
     #[cfg(feature = "arrow")]
-    fn read_stream(&self, timeout_ms: u64) -> Result<Option<crate::codec::DecodedStream>> {
+    fn read_stream(&self, timeout_ms: u64) -> Result<Option<DecodedStream>> {
         use arrow_buffer::{Buffer, MutableBuffer};
-        let copy = self.receive(timeout_ms, |found, message| {
+        let copy = self.copy(timeout_ms, |found, message| {
             // A length that is not the message's must not make a large allocation.
             if !found.is_intact() {
                 return Ok(Buffer::default());
@@ -323,8 +298,207 @@ impl Reader {
             Ok(Buffer::from(copy))
         })?;
         match copy {
-            Some(bytes) => Ok(Some(crate::codec::decode_stream(bytes, false)?)),
+            Some(bytes) => Ok(Some(crate::codec::decode_stream(bytes, Reading::Copy)?)),
             None => Ok(None),
+        }
+    }
+
+    /// Reads the next message in place: gives a guard that derefs to its bytes in shared memory, and keeps
+    /// them as they are until it is dropped.
+    ///
+    /// The writer does not wait for that: it passes over the slot. Each lease therefore takes a slot out of
+    /// the ring, and if all are leased, writes are refused.
+    ///
+    /// # Errors
+    /// [`TooManyLeases`](QADataSwapError::TooManyLeases) and
+    /// [`HoldsUnavailable`](QADataSwapError::HoldsUnavailable), at once and whether there is a message or
+    /// not; otherwise as [`read`](Self::read).
+    ///
+    /// ```
+    /// # let name = format!("doc-lease-reader-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 8)?;
+    /// let reader = qadataswap::create_reader(&name)?;
+    /// writer.write(b"in place")?;
+    /// let lease = reader.lease(1_000)?.expect("just published");
+    /// assert_eq!(&lease[3..], b"place");
+    /// assert_eq!(reader.stats().leases, 1);
+    /// drop(lease);
+    /// assert_eq!(reader.stats().leases, 0);
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn lease(&self, timeout_ms: u64) -> Result<Option<Lease>> {
+        self.hold(timeout_ms, Taken::Held)
+    }
+
+    /// Reads the next message as one record batch whose buffers lie in shared memory. What that costs does
+    /// not depend on the size of the batch, but for the validation of strings and offsets.
+    ///
+    /// The message is leased (see [`lease`](Self::lease)) until the last clone or slice of any column is
+    /// dropped, on whatever thread, also after the reader is gone. Nothing is copied, ever: what cannot be
+    /// had without is an error, and the message is then not consumed.
+    ///
+    /// # Errors
+    /// [`NotAligned`](QADataSwapError::NotAligned) and [`NotOneBatch`](QADataSwapError::NotOneBatch), which
+    /// leave the message to another kind of read; as [`read_arrow`](Self::read_arrow) and
+    /// [`lease`](Self::lease).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use qadataswap::arrow_array::{Int64Array, RecordBatch};
+    ///
+    /// # let name = format!("doc-zero-copy-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = qadataswap::create_reader(&name)?;
+    /// let batch = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as _)])?;
+    /// writer.write_arrow(&batch)?;
+    /// let shared = reader.read_arrow_zero_copy(3_000)?.expect("just published");
+    /// let column = shared.column(0).slice(1, 1);
+    /// drop((shared, reader));
+    /// for _ in 0..10 {
+    ///     writer.write_arrow(&batch)?;
+    /// }
+    /// assert_eq!(*column, Int64Array::from(vec![2]));
+    /// # writer.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "arrow")]
+    pub fn read_arrow_zero_copy(
+        &self,
+        timeout_ms: u64,
+    ) -> Result<Option<arrow_array::RecordBatch>> {
+        self.read_in_place(timeout_ms, Reading::InPlace, DecodedStream::only_batch)
+    }
+
+    /// [`read_arrow_zero_copy`](Self::read_arrow_zero_copy) for a message of any number of record batches.
+    ///
+    /// # Errors
+    /// As [`read_arrow_zero_copy`](Self::read_arrow_zero_copy), without
+    /// [`NotOneBatch`](QADataSwapError::NotOneBatch).
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use qadataswap::arrow_array::{Int64Array, RecordBatch};
+    ///
+    /// # let name = format!("doc-batches-zero-copy-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = qadataswap::create_reader(&name)?;
+    /// let chunk = RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![1, 2])) as _)])?;
+    /// writer.write_batches(&chunk.schema(), &[chunk.clone(), chunk.clone()])?;
+    /// let table = reader.read_batches_zero_copy(0)?.expect("just published");
+    /// assert_eq!(table.batches, [chunk.clone(), chunk]);
+    /// # writer.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "arrow")]
+    pub fn read_batches_zero_copy(&self, timeout_ms: u64) -> Result<Option<Batches>> {
+        self.read_in_place(timeout_ms, Reading::InPlace, |stream| Ok(Batches::from(stream)))
+    }
+
+    /// [`read_arrow_zero_copy`](Self::read_arrow_zero_copy) without looking at the contents of the buffers
+    /// (UTF-8, offsets, dictionary keys, run ends), so that its cost is independent of the size altogether.
+    /// Structure is checked all the same: no buffer reaches outside the message.
+    ///
+    /// # Errors
+    /// As [`read_arrow_zero_copy`](Self::read_arrow_zero_copy).
+    ///
+    /// # Safety
+    /// The message must be what an Arrow implementation wrote: the contents of its arrays must be valid for
+    /// their types. That is so if every process that may write to the ring is trusted to publish such
+    /// messages only.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use qadataswap::arrow_array::{RecordBatch, StringArray};
+    ///
+    /// # let name = format!("doc-zero-copy-unchecked-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = qadataswap::create_reader(&name)?;
+    /// let batch = RecordBatch::try_from_iter([("s", Arc::new(StringArray::from(vec!["a"])) as _)])?;
+    /// writer.write_arrow(&batch)?;
+    /// // SAFETY: the writer is this program, and it has just written a valid batch.
+    /// let shared = unsafe { reader.read_arrow_zero_copy_unchecked(3_000) }?;
+    /// assert_eq!(shared, Some(batch));
+    /// # writer.unlink()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "arrow")]
+    pub unsafe fn read_arrow_zero_copy_unchecked(
+        &self,
+        timeout_ms: u64,
+    ) -> Result<Option<arrow_array::RecordBatch>> {
+        let mut trusted = arrow_data::UnsafeFlag::new();
+        // SAFETY: the caller vouches for the contents.
+        unsafe { trusted.set(true) };
+        self.read_in_place(
+            timeout_ms,
+            Reading::InPlaceTrusted(trusted),
+            DecodedStream::only_batch,
+        )
+    }
+
+    /// Leases the next message, decodes it in place and gives what `make` makes of it.
+    #[cfg(feature = "arrow")]
+    fn read_in_place<R>(
+        &self,
+        timeout_ms: u64,
+        reading: Reading,
+        make: impl Fn(DecodedStream) -> Result<R, usize>,
+    ) -> Result<Option<R>> {
+        use arrow_buffer::Buffer;
+        let decoded = self.hold(timeout_ms, |lease| {
+            let lease = std::sync::Arc::new(lease);
+            let start = std::ptr::NonNull::from(&**lease).cast::<u8>();
+            let length = lease.len();
+            // SAFETY: the range is readable and does not change as long as the lease lives (see
+            // `Lease::deref`), and the buffer keeps the lease.
+            let bytes = unsafe { Buffer::from_custom_allocation(start, length, lease) };
+            match crate::codec::decode_stream(bytes.clone(), reading.clone()) {
+                Ok(stream) => match make(stream) {
+                    Ok(made) => Taken::Held(Ok(made)),
+                    Err(found) => Taken::Refused(QADataSwapError::NotOneBatch { found }),
+                },
+                // What can be read once it is copied to where it is aligned is not malformed.
+                Err(_) if crate::codec::decode_stream(bytes, Reading::Copy).is_ok() => {
+                    Taken::Refused(QADataSwapError::NotAligned)
+                }
+                Err(error) => Taken::Held(Err(error)),
+            }
+        })?;
+        Ok(decoded.transpose()?)
+    }
+
+    /// Makes a lossless reader that the writer gave up ([`Evicted`](QADataSwapError::Evicted)) lossless
+    /// again, at the oldest message from its place on that is still there. Returns how many messages it lost
+    /// besides those that the error told of. Does nothing for any other reader.
+    ///
+    /// # Errors
+    /// [`HoldsUnavailable`](QADataSwapError::HoldsUnavailable);
+    /// [`Closed`](QADataSwapError::Closed) if the ring has been removed meanwhile;
+    /// [`Evicted`](QADataSwapError::Evicted) if the writer gives it up again and again while it tries.
+    ///
+    /// ```
+    /// use qadataswap::{OnSlowReader, QADataSwapError, ReaderOptions, WriterOptions};
+    ///
+    /// # let name = format!("doc-rejoin-{}", std::process::id());
+    /// let evict = OnSlowReader::Evict { grace_ms: 1 };
+    /// let writer = WriterOptions::new(4).on_slow_reader(evict).create(&name)?;
+    /// let reader = ReaderOptions::new().lossless(true).attach(&name)?;
+    /// for n in 0..10u8 {
+    ///     writer.write(&[n])?;
+    /// }
+    /// let Err(QADataSwapError::Evicted { lost }) = reader.read(0) else { panic!("evicted") };
+    /// let more = reader.rejoin()?;
+    /// assert_eq!(reader.read(0)?, Some(vec![(lost + more) as u8]));
+    /// # writer.unlink()?;
+    /// # Ok::<(), QADataSwapError>(())
+    /// ```
+    pub fn rejoin(&self) -> Result<u64> {
+        check_fork(self.made_in)?;
+        let inner = &mut *self.inner.borrow_mut();
+        match inner.gate {
+            Gate::Lost { .. } => inner.rejoin(),
+            Gate::None | Gate::Held => Ok(0),
         }
     }
 
@@ -346,7 +520,7 @@ impl Reader {
     /// # Ok::<(), qadataswap::QADataSwapError>(())
     /// ```
     pub fn skip(&self) -> Result<bool> {
-        Ok(self.receive(0, |_, _| Ok(()))?.is_some())
+        Ok(self.copy(0, |_, _| Ok(()))?.is_some())
     }
 
     /// The ring's name.
@@ -376,58 +550,78 @@ impl Reader {
     /// # Ok::<(), qadataswap::QADataSwapError>(())
     /// ```
     pub fn stats(&self) -> ReaderStats {
-        let inner = self.inner.borrow();
-        let position = inner.cursor.position().get();
-        ReaderStats {
-            consumed: inner.consumed,
-            lost: inner.lost,
-            overruns: inner.overruns,
-            timeouts: inner.timeouts,
-            position,
-            lag: inner.published().saturating_sub(position),
-            registered: inner.registration.is_some(),
-        }
+        self.inner.borrow().stats()
     }
 
-    /// Waits for the next message and has `take` copy it out.
+    /// Waits for the next message and has `copy` copy it out.
     ///
-    /// `take` may see torn data; what it returns counts only if the slot was intact afterwards. It is
+    /// `copy` may see torn data; what it returns counts only if the slot was intact afterwards. It is
     /// called again for another message if it was not. If it refuses an intact message, that message is
     /// not consumed.
+    #[inline(always)]
+    fn copy<R>(
+        &self,
+        timeout_ms: u64,
+        mut copy: impl FnMut(&Found<'_>, &Message<'_>) -> Result<R>,
+    ) -> Result<Option<R>> {
+        self.receive(timeout_ms, |_, found, message| Taken::Copied(copy(found, message)))
+    }
+
+    /// Waits for the next message, leases it and has `then` say what becomes of it.
+    fn hold<R>(
+        &self,
+        timeout_ms: u64,
+        mut then: impl FnMut(Lease) -> Taken<R>,
+    ) -> Result<Option<R>> {
+        check_fork(self.made_in)?;
+        self.inner.borrow().source().check_can_lease()?;
+        self.receive(timeout_ms, |source, found, message| source.lease(found, message, &mut then))
+    }
+
+    /// Waits for the next message and has `take` take it.
     #[inline(always)]
     fn receive<R>(
         &self,
         timeout_ms: u64,
-        mut take: impl FnMut(&Found<'_>, &Message<'_>) -> Result<R>,
+        mut take: impl FnMut(&Source<'_>, &Found<'_>, &Message<'_>) -> Taken<R>,
     ) -> Result<Option<R>> {
         check_fork(self.made_in)?;
         let inner = &mut *self.inner.borrow_mut();
+        if let Gate::Lost { lost } = inner.gate {
+            return Err(QADataSwapError::Evicted { lost });
+        }
         let mut wait = Wait::new(inner.options.wait, timeout_ms);
         let mut retries = 0;
         loop {
-            match inner.cursor.look(&inner.data) {
+            match inner.cursor.look(&*inner.data) {
                 Look::Message(found) => {
-                    let taken = found.message().map(|message| take(&found, &message));
-                    if found.is_intact() {
-                        return match taken {
-                            Ok(Ok(value)) => {
-                                let missing = inner.cursor.advance(&found);
-                                inner.count_consumed(missing);
-                                Ok(Some(value))
-                            }
-                            Ok(Err(refused)) => Err(refused),
-                            Err((field, value)) => {
-                                let missing = inner.cursor.advance(&found);
-                                Err(inner.count_corrupt(missing, field, value))
-                            }
-                        };
+                    let taken =
+                        found.message().map(|message| take(&inner.source(), &found, &message));
+                    match taken {
+                        Ok(Taken::Held(value)) => {
+                            let missing = inner.cursor.advance(&found);
+                            inner.count_consumed(missing);
+                            return Ok(Some(value));
+                        }
+                        Ok(Taken::Refused(error)) => return Err(error),
+                        Ok(Taken::Copied(copied)) if found.is_intact() => {
+                            let value = copied?;
+                            let missing = inner.cursor.advance(&found);
+                            inner.count_consumed(missing);
+                            return Ok(Some(value));
+                        }
+                        Err((field, value)) if found.is_intact() => {
+                            let missing = inner.cursor.advance(&found);
+                            return Err(inner.count_corrupt(missing, field, value));
+                        }
+                        // Overwritten meanwhile; the next look says by how much.
+                        _ => retries += 1,
                     }
-                    // Overwritten meanwhile; the next look says by how much.
-                    retries += 1;
                 }
+                Look::Lapped if inner.gate == Gate::Held => return Err(inner.count_evicted()),
                 Look::Lapped => {
                     retries += 1;
-                    if let Some(lost) = inner.cursor.resume(&inner.data)
+                    if let Some(lost) = inner.cursor.resume(&*inner.data)
                         && let Some(error) = inner.count_overrun(lost)
                     {
                         return Err(error);
@@ -461,241 +655,4 @@ fn as_uninit(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     // SAFETY: same memory, same length, and u8 has the layout of MaybeUninit<u8>; the only function
     // that gets it (`words::load`) stores initialised bytes to all of it.
     unsafe { std::slice::from_raw_parts_mut(start.cast(), len) }
-}
-
-impl Inner {
-    /// After a look that found nothing: waits a little. `false` if the time is up.
-    #[inline(always)]
-    fn wait(&mut self, wait: &mut Wait) -> Result<bool> {
-        let step = wait.step(self.registration.is_some());
-        if step == Step::Poll {
-            return Ok(true);
-        }
-        self.wait_slowly(step)
-    }
-
-    fn wait_slowly(&mut self, step: Step) -> Result<bool> {
-        if self.follow(step)? {
-            return Ok(true);
-        }
-        match step {
-            Step::Poll | Step::PollAll => {}
-            Step::Expired => {
-                self.count_timeout();
-                return Ok(false);
-            }
-            Step::Sleep(limit) => {
-                let live = self.data.live();
-                let token = match &self.registration {
-                    Some(registration) => wake::announce(live, registration.waiters()),
-                    None => load_acquire_u32(&live.wake_sequence),
-                };
-                // Published, ended or superseded since the last look? All of these move the word on
-                // after this, if not before.
-                if self.state()? == RingState::Open
-                    && matches!(self.cursor.look(&self.data), Look::Nothing)
-                {
-                    futex_wait(&live.wake_sequence, token, limit);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    /// One past the last position published, in whatever segment.
-    fn published(&self) -> u64 {
-        if let Ok(RingState::Superseded) = self.state()
-            && let Ok(next) = attach::try_data_segment(&self.name, &self.options)
-            && next.identity().ring_id == self.data.identity().ring_id
-        {
-            return load_acquire(&next.live().published);
-        }
-        load_acquire(&self.data.live().published)
-    }
-
-    fn state(&self) -> Result<RingState> {
-        // Acquire: whoever sees the ring ended sees all that was published before.
-        let word = load_acquire_u32(&self.data.header().owner.state);
-        RingState::from_word(word).ok_or_else(|| QADataSwapError::Damaged {
-            name: self.name.as_str().to_owned(),
-            field: "state",
-            found: word.into(),
-            expected: RingState::Superseded as u64,
-        })
-    }
-
-    /// Looks at what changes rarely. `true` if there may be a message after all; an error if there will
-    /// be none.
-    fn follow(&mut self, step: Step) -> Result<bool> {
-        match self.state()? {
-            RingState::Open => self.check_orphan(step),
-            ended => {
-                // What was published before the end is visible by now.
-                if !matches!(self.cursor.look(&self.data), Look::Nothing) {
-                    return Ok(true);
-                }
-                match ended {
-                    RingState::Superseded => self.attach_next(),
-                    _ => Err(QADataSwapError::Closed),
-                }
-            }
-        }
-    }
-
-    /// Every now and then: whether the segment still is the ring's.
-    fn check_orphan(&mut self, step: Step) -> Result<bool> {
-        // A reader that polls without waiting should not pay for the clock each time.
-        self.looks_since_check += 1;
-        if step == Step::Expired && self.looks_since_check < LOOKS_PER_ORPHAN_CLOCK {
-            return Ok(false);
-        }
-        self.looks_since_check = 0;
-        if self.checked.elapsed() < ORPHAN_CHECK {
-            return Ok(false);
-        }
-        self.checked = Instant::now();
-        if self.registration.as_ref().is_none_or(Registration::is_orphaned) && self.options.register
-        {
-            self.registration = Registration::new(&self.name, &self.data);
-            self.show();
-        }
-        let on_ring = |error: shm::SysError| error.on_ring(self.name.as_str());
-        let unlinked = self.data.segment().is_unlinked().map_err(on_ring)?;
-        if !unlinked || self.data.has_live_writer().map_err(on_ring)? {
-            return Ok(false);
-        }
-        // Its last writer may have published just before it died.
-        if !matches!(self.cursor.look(&self.data), Look::Nothing) {
-            return Ok(true);
-        }
-        self.attach_next()
-    }
-
-    /// Goes on in the segment that has the ring's name now.
-    fn attach_next(&mut self) -> Result<bool> {
-        // Marked superseded and not superseded: a damaged mark. Whoever takes the ring over puts it right.
-        let on_ring = |error: shm::SysError| error.on_ring(self.name.as_str());
-        if !self.data.segment().is_unlinked().map_err(on_ring)? {
-            return Ok(false);
-        }
-        let next = match attach::try_data_segment(&self.name, &self.options) {
-            // Removed, or removed and made anew: either way this ring has ended.
-            Err(QADataSwapError::NotFound { .. }) => return Err(QADataSwapError::Closed),
-            Err(QADataSwapError::ReadTimeout) => return Ok(false),
-            result => result?,
-        };
-        if next.identity().ring_id != self.data.identity().ring_id {
-            return Err(QADataSwapError::Closed);
-        }
-        self.data = next;
-        self.checked = Instant::now();
-        // The ring may have moved more than once meanwhile, so that this segment begins later.
-        let known = self.data.identity().first_position..=load_acquire(&self.data.live().published);
-        if !known.contains(&self.cursor.position().get()) {
-            let oldest = attach::cursor(&self.name, &self.data, crate::Start::Oldest)?;
-            let lost = self.cursor.jump(oldest.position(), oldest.sequence());
-            if let Some(error) = self.count_overrun(lost) {
-                return Err(error);
-            }
-        }
-        Ok(true)
-    }
-
-    /// After many overruns in a row without progress: leaves a ring that has ended. Nobody writes into it any
-    /// more, so that what cannot be read now never can.
-    #[cold]
-    fn leave_ended(&mut self) -> Result<bool> {
-        let ended = self.state()?;
-        if ended == RingState::Open {
-            return Ok(false);
-        }
-        // The looks so far may have been before the end: what is there now stays.
-        if let Look::Message(found) = self.cursor.look(&self.data)
-            && found.is_intact()
-        {
-            return Ok(true);
-        }
-        if let Some(lost) = self.cursor.resume(&self.data) {
-            return self.count_overrun(lost).map_or(Ok(true), Err);
-        }
-        match ended {
-            RingState::Superseded => self.attach_next(),
-            _ => Err(QADataSwapError::Closed),
-        }
-    }
-
-    /// After many overruns in a row without progress: whether the slot can be true at all.
-    #[cold]
-    fn check_lapping(&mut self) -> Result<()> {
-        let slot_count = self.data.slot_count();
-        let slot = self.data.slot(self.cursor.position().index(slot_count));
-        let word = load_acquire(&slot.head.generation);
-        let published = load_acquire(&self.data.live().published);
-        // A writer is at most one lap of skipped slots ahead of what it announced.
-        let limit = published.saturating_add(slot_count);
-        if word >> 2 > limit {
-            return Err(QADataSwapError::Damaged {
-                name: self.name.as_str().to_owned(),
-                field: "slot generation",
-                found: word,
-                expected: limit << 2,
-            });
-        }
-        Ok(())
-    }
-
-    #[inline(always)]
-    fn count_consumed(&mut self, missing: u64) {
-        self.consumed += 1;
-        self.lost = self.lost.saturating_add(missing);
-        if let Some(registration) = &self.registration {
-            let entry = registration.entry();
-            // Relaxed: for operators.
-            entry.position.store(self.cursor.position().get(), Ordering::Relaxed);
-            entry.consumed.store(self.consumed, Ordering::Relaxed);
-        }
-    }
-
-    fn count_overrun(&mut self, lost: u64) -> Option<QADataSwapError> {
-        if lost == 0 {
-            return None;
-        }
-        self.lost = self.lost.saturating_add(lost);
-        self.overruns += 1;
-        self.show();
-        (self.options.on_overrun == OnOverrun::Error).then_some(QADataSwapError::Overrun { lost })
-    }
-
-    fn count_timeout(&mut self) {
-        self.timeouts += 1;
-        if let Some(registration) = &self.registration {
-            registration.entry().timeouts.store(self.timeouts, Ordering::Relaxed);
-        }
-    }
-
-    /// Gives up the message just passed, which cannot be what was published.
-    #[cold]
-    fn count_corrupt(&mut self, missing: u64, field: &'static str, found: u64) -> QADataSwapError {
-        self.lost = self.lost.saturating_add(missing + 1);
-        self.show();
-        let position = self.cursor.position().get() - 1;
-        QADataSwapError::CorruptMessage { position, field, found }
-    }
-
-    /// Brings the reader's entry up to date.
-    fn show(&self) {
-        let Some(registration) = &self.registration else { return };
-        let entry = registration.entry();
-        let shown: [(&AtomicU64, u64); 5] = [
-            (&entry.position, self.cursor.position().get()),
-            (&entry.consumed, self.consumed),
-            (&entry.lost, self.lost),
-            (&entry.overruns, self.overruns),
-            (&entry.timeouts, self.timeouts),
-        ];
-        for (word, value) in shown {
-            // Relaxed: for operators.
-            word.store(value, Ordering::Relaxed);
-        }
-    }
 }

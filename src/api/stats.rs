@@ -28,6 +28,14 @@ pub struct WriterStats {
     pub rollovers: u64,
     /// How many writers the ring has had, this one included.
     pub epoch: u64,
+    /// Positions passed over because a reader had leased the slot.
+    pub lease_skips: u64,
+    /// Writes that waited for a lossless reader.
+    pub stalls: u64,
+    /// Times that a lossless reader was given up ([`OnSlowReader::Evict`](crate::OnSlowReader::Evict)).
+    pub evictions: u64,
+    /// Dead readers whose leases and gates were in the way and were taken away.
+    pub reclaimed: u64,
 }
 
 /// What a [`Reader`](crate::Reader) has seen. After any read,
@@ -64,4 +72,8 @@ pub struct ReaderStats {
     pub lag: u64,
     /// Whether the reader has an entry in the control segment (is listed, and is woken from sleep).
     pub registered: bool,
+    /// Leases that this reader made and that are still held, zero-copy batches included.
+    pub leases: u64,
+    /// Times that the writer gave this lossless reader up.
+    pub evictions: u64,
 }

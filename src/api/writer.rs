@@ -2,11 +2,14 @@
 
 use std::cell::RefCell;
 
-use super::create::{Ring, end, grow};
+use super::create::{Ring, end, grown};
+use super::held::HoldStats;
 use super::{Reservation, WriterOptions, WriterStats, check_fork, remove_objects};
 use crate::error::Result;
 use crate::layout::{ControlSegment, RingState, SlotTable};
 use crate::name::RingName;
+use crate::ring::hold::EntryMask;
+use crate::ring::publish::Claim;
 use crate::ring::{Descriptor, MessageKind, wake, words};
 use crate::shm;
 use crate::sync::{AtomicU64, Ordering};
@@ -47,53 +50,41 @@ pub struct Writer {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) name: RingName,
-    options: WriterOptions,
+    pub(super) options: WriterOptions,
     pub(super) ring: Ring,
-    control: ControlSegment,
+    pub(super) control: ControlSegment,
+    pub(super) holds: HoldStats,
     published: u64,
     published_bytes: u64,
     wakes: u64,
-    rollovers: u64,
+    pub(super) rollovers: u64,
 }
 
 impl Writer {
-    pub(super) fn new(
-        name: RingName,
-        options: WriterOptions,
-        ring: Ring,
-        control: ControlSegment,
-        rollovers: u64,
-    ) -> Self {
-        let inner = Inner {
-            name,
-            options,
-            ring,
-            control,
-            published: 0,
-            published_bytes: 0,
-            wakes: 0,
-            rollovers,
-        };
+    pub(super) fn new(inner: Inner) -> Self {
         Self { inner: RefCell::new(inner), made_in: shm::fork_generation() }
     }
 
     /// Publishes `message`: copies it into the next slot and makes it visible to every reader.
     ///
-    /// Takes no lock, allocates nothing and never waits for a reader. A message of up to 40 bytes moves
-    /// in one cache line.
+    /// Takes no lock, allocates nothing, and waits for no reader but a lossless one that is a whole ring
+    /// behind (see [`OnSlowReader`](crate::OnSlowReader)). A message of up to 40 bytes moves in one cache
+    /// line.
     ///
     /// # Errors
     /// [`MessageTooLarge`](crate::QADataSwapError::MessageTooLarge) if it exceeds the slot and the ring
     /// may not grow; [`NoSpace`](crate::QADataSwapError::NoSpace) if a slot is used for the first time
     /// (or for a larger message than before) and `/dev/shm` is full;
+    /// [`WouldBlock`](crate::QADataSwapError::WouldBlock) if a lossless reader is in the way;
+    /// [`AllSlotsLeased`](crate::QADataSwapError::AllSlotsLeased);
     /// [`Forked`](crate::QADataSwapError::Forked). Nothing was published then.
     #[inline]
     pub fn write(&self, message: &[u8]) -> Result<()> {
         check_fork(self.made_in)?;
         let inner = &mut *self.inner.borrow_mut();
         let descriptor = Descriptor::BYTES;
-        inner.make_room(descriptor, message.len())?;
-        words::store(inner.claim(descriptor), message);
+        inner.claim(descriptor, message.len())?;
+        words::store(inner.claimed(descriptor), message);
         inner.publish(descriptor, message.len());
         Ok(())
     }
@@ -151,8 +142,7 @@ impl Writer {
     pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_>> {
         check_fork(self.made_in)?;
         let inner = self.inner.get_mut();
-        inner.make_room(Descriptor::BYTES, len)?;
-        inner.claim(Descriptor::BYTES);
+        inner.claim(Descriptor::BYTES, len)?;
         Ok(Reservation::new(inner, len))
     }
 
@@ -215,8 +205,8 @@ impl Writer {
         let stream = crate::codec::encode_stream(schema, batches)?;
         let inner = &mut *self.inner.borrow_mut();
         let descriptor = Descriptor::ARROW_STREAM;
-        inner.make_room(descriptor, stream.len())?;
-        let slot = inner.claim(descriptor);
+        inner.claim(descriptor, stream.len())?;
+        let slot = inner.claimed(descriptor);
         let mut at = 0;
         for part in stream.parts() {
             words::store_at(slot, at, part);
@@ -245,8 +235,8 @@ impl Writer {
         check_fork(self.made_in)?;
         let inner = &mut *self.inner.borrow_mut();
         let descriptor = Descriptor::ARROW_STREAM;
-        inner.make_room(descriptor, stream.len())?;
-        words::store(inner.claim(descriptor), stream);
+        inner.claim(descriptor, stream.len())?;
+        words::store(inner.claimed(descriptor), stream);
         inner.publish(descriptor, stream.len());
         Ok(())
     }
@@ -360,6 +350,10 @@ impl Writer {
             position: inner.ring.publisher.position().get(),
             wakes: inner.wakes,
             rollovers: inner.rollovers,
+            lease_skips: inner.holds.lease_skips,
+            stalls: inner.holds.stalls,
+            evictions: inner.holds.evictions,
+            reclaimed: inner.holds.reclaimed,
             // Relaxed: stored by this writer only.
             epoch: inner.ring.data.header().owner.epoch.load(Ordering::Relaxed),
         }
@@ -367,27 +361,60 @@ impl Writer {
 }
 
 impl Inner {
-    /// Makes sure that a message of `len` bytes fits and has memory, in a larger segment if need be.
-    #[inline(always)]
-    pub(super) fn make_room(&mut self, descriptor: Descriptor, len: usize) -> Result<()> {
-        if len as u64 > self.ring.data.geometry().payload_capacity {
-            grow(&self.name, &self.options, &mut self.ring, len)?;
-            self.rollovers += 1;
+    pub(super) fn new(
+        name: RingName,
+        options: WriterOptions,
+        ring: Ring,
+        control: ControlSegment,
+    ) -> Self {
+        Self {
+            name,
+            options,
+            ring,
+            control,
+            holds: HoldStats::new(),
+            published: 0,
+            published_bytes: 0,
+            wakes: 0,
+            rollovers: 0,
         }
+    }
+
+    /// Takes the next slot for a message of `len` bytes: one that has memory, in a larger segment if need be,
+    /// and that nobody holds.
+    #[inline(always)]
+    pub(super) fn claim(&mut self, descriptor: Descriptor, len: usize) -> Result<()> {
         let bytes = descriptor.offset_bytes() + len;
+        if len as u64 > self.ring.data.geometry().payload_capacity {
+            let wanted = grown(&self.options, self.ring.data.geometry(), len)?;
+            return self.claim_in_larger_segment(bytes, wanted);
+        }
+        self.allocate(bytes)?;
+        let Ring { data, publisher, .. } = &mut self.ring;
+        if !data.identity().holds {
+            publisher.claim_unheld(data);
+            return Ok(());
+        }
+        match publisher.claim(data, &self.control, EntryMask::NONE) {
+            Claim::Claimed => Ok(()),
+            // From where this got to, all is begun again there.
+            Claim::Skipped => {
+                self.holds.lease_skips += 1;
+                self.claim_past_holds(bytes)
+            }
+            Claim::Gated(_) | Claim::Leased(_) => self.claim_past_holds(bytes),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn allocate(&mut self, bytes: usize) -> Result<()> {
         self.ring
             .allocate(bytes)
             .map_err(|error| error.on_allocation(self.name.as_str(), bytes as u64))
     }
 
-    /// Takes the next slot and gives the words from the message's first on.
-    #[inline(always)]
-    pub(super) fn claim(&self, descriptor: Descriptor) -> &[AtomicU64] {
-        let slot = self.ring.publisher.claim(&self.ring.data);
-        &slot.payload[descriptor.first_word..]
-    }
-
     /// The words of the slot that was claimed, from the message's first on.
+    #[inline(always)]
     pub(super) fn claimed(&self, descriptor: Descriptor) -> &[AtomicU64] {
         &self.ring.data.slot(self.ring.publisher.index()).payload[descriptor.first_word..]
     }

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow_array::{Array, ArrayRef, RecordBatch, new_empty_array};
 use arrow_buffer::Buffer;
-use arrow_data::ArrayData;
+use arrow_data::{ArrayData, UnsafeFlag};
 use arrow_ipc::reader::RecordBatchDecoder;
 use arrow_ipc::{DictionaryBatch, MetadataVersion};
 use arrow_schema::{ArrowError, DataType, SchemaRef};
@@ -29,6 +29,15 @@ pub struct DecodedStream {
 }
 
 impl DecodedStream {
+    /// The stream as one batch, if that is what it holds (or nothing); else the number of its batches.
+    pub fn only_batch(mut self) -> Result<RecordBatch, usize> {
+        match self.batches.len() {
+            0 => Ok(RecordBatch::new_empty(self.schema)),
+            1 => Ok(self.batches.remove(0)),
+            found => Err(found),
+        }
+    }
+
     /// The stream as one batch: as it is if there is one, empty if none, a copy if there are several.
     ///
     /// # Errors
@@ -49,16 +58,29 @@ impl DecodedStream {
     }
 }
 
+/// How a stream is to be read.
+#[derive(Clone, Debug)]
+pub enum Reading {
+    /// What is not aligned as its type needs is copied to where it is.
+    Copy,
+    /// That is an error: no array is copied.
+    InPlace,
+    /// The same, and the contents of arrays are not validated.
+    InPlaceTrusted(UnsafeFlag),
+}
+
 /// Decodes one complete stream. The arrays slice `stream` and keep it alive.
-///
-/// What is not aligned as its type needs is copied to where it is, or is an error if
-/// `require_alignment`.
 ///
 /// # Errors
 ///
 /// If the bytes are not exactly one valid stream, or use a feature that is refused: compressed bodies,
 /// big-endian data, metadata older than version 4.
-pub fn decode_stream(stream: Buffer, require_alignment: bool) -> Result<DecodedStream, ArrowError> {
+pub fn decode_stream(stream: Buffer, reading: Reading) -> Result<DecodedStream, ArrowError> {
+    let (require_alignment, skip_validation) = match reading {
+        Reading::Copy => (false, UnsafeFlag::new()),
+        Reading::InPlace => (true, UnsafeFlag::new()),
+        Reading::InPlaceTrusted(trusted) => (true, trusted),
+    };
     // Alignments inside the stream count from its start, so one copy repairs them all.
     let stream = if !require_alignment && stream.as_ptr().align_offset(8) != 0 {
         Buffer::from_slice_ref(stream.as_slice())
@@ -66,12 +88,12 @@ pub fn decode_stream(stream: Buffer, require_alignment: bool) -> Result<DecodedS
         stream
     };
     // The checks make panics unreachable as far as is known; this is for what is not.
-    without_panic("decoding the stream", || decode(&stream, require_alignment))
+    let decoder = Decoder { dictionaries: HashMap::new(), require_alignment, skip_validation };
+    without_panic("decoding the stream", || decode(&stream, decoder))
 }
 
-fn decode(stream: &Buffer, require_alignment: bool) -> Result<DecodedStream, ArrowError> {
+fn decode(stream: &Buffer, mut decoder: Decoder) -> Result<DecodedStream, ArrowError> {
     let mut checker = Checker::new(stream.len());
-    let mut decoder = Decoder { dictionaries: HashMap::new(), require_alignment };
     let mut schema = None;
     let mut batches = Vec::new();
     let mut position = 0;
@@ -99,6 +121,7 @@ fn decode(stream: &Buffer, require_alignment: bool) -> Result<DecodedStream, Arr
 struct Decoder {
     dictionaries: HashMap<i64, ArrayRef>,
     require_alignment: bool,
+    skip_validation: UnsafeFlag,
 }
 
 impl Decoder {
@@ -111,6 +134,7 @@ impl Decoder {
     ) -> Result<RecordBatch, ArrowError> {
         RecordBatchDecoder::try_new(body, batch, schema, &self.dictionaries, &version)?
             .with_require_alignment(self.require_alignment)
+            .with_skip_validation(self.skip_validation.clone())
             .read_record_batch()
     }
 

@@ -1,8 +1,10 @@
 //! The control segment: what readers say back to the writer.
 //!
-//! Readers that are registered here are seen by operators and woken when they sleep. Whoever may
-//! register may also store anything here, so the writer takes nothing in it for true beyond what it
-//! costs to be wrong: a raised `waiters` word costs one wake-up call.
+//! Readers that are registered here are seen by operators, woken when they sleep, and can hold messages:
+//! lease single slots, or gate everything from their position on. Whoever may register may also store
+//! anything here, so the writer takes nothing in it for true beyond what it costs to be wrong: a raised
+//! `waiters` word costs one wake-up call, a forged lease a passed-over slot, a forged gate a wait that the
+//! writer's options bound.
 
 use crate::sync::{AtomicU32, AtomicU64};
 
@@ -21,6 +23,9 @@ pub struct ControlHeader {
     pub entry_count: AtomicU32,
     /// The ring this belongs to.
     pub ring_id: AtomicU64,
+    /// Number of the first data segment whose holds are all here. Holds on an earlier one stood in a control
+    /// segment that was lost, so no writer may store to that any more.
+    pub first_segment: AtomicU64,
 }
 
 impl ControlHeader {
@@ -37,6 +42,33 @@ pub struct Waiters {
     pub word: AtomicU32,
 }
 
+/// Third line: who may be holding messages. Changes when readers come and go, not when they read.
+///
+/// The bits of the two masks number the entries. A set bit may be out of date (its owner died), a clear
+/// one means that the entry holds nothing.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct Holds {
+    /// Moves on whenever a gate is set up, so that the writer looks at all of them again.
+    pub joins: AtomicU64,
+    /// Entries that may have a gate.
+    pub gating: AtomicU64,
+    /// Entries that may have leases.
+    pub leasing: AtomicU64,
+    /// Not zero: the writer waits for a gate and may be asleep on this word (a futex).
+    pub blocked: AtomicU32,
+}
+
+/// The holds of a ring: mapped memory, or in models any other.
+pub trait HoldTable {
+    /// The line of masks.
+    fn holds(&self) -> &Holds;
+    /// Number of entries, at most 64.
+    fn entry_count(&self) -> usize;
+    /// The entry at `index`, which is below the count.
+    fn entry(&self, index: usize) -> &Entry;
+}
+
 /// What a reader entry is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -45,9 +77,12 @@ pub enum EntryKind {
     Free = 0,
     /// A reader that may be lapped.
     Lossy = 1,
+    /// A reader that may not: it has a gate.
+    Gating = 2,
 }
 
-/// One registered reader: who it is and what it holds (two lines), what it counted (two lines).
+/// One registered reader, in two pairs of lines: who it is and what it leases (the writer looks at this
+/// one when anybody leases), and what changes with every message it consumes.
 ///
 /// Stored to by the process that holds the owner lock on the entry, and by no other.
 #[derive(Debug, Default)]
@@ -59,11 +94,16 @@ pub struct Entry {
     pub pid: AtomicU32,
     /// When that process started, in clock ticks since boot.
     pub start_ticks: AtomicU64,
+    /// Number of the segment whose slots `leases` are ([`Immutable`](super::Immutable)).
+    pub segment_number: AtomicU64,
+    /// Slot index + 1 of each message leased; 0 where there is none.
+    pub leases: [AtomicU32; LEASES_PER_ENTRY],
+    reserved: [AtomicU64; 9],
+    /// Position + 1 from which on nothing may be overwritten; 0 for no gate; with
+    /// [`JOINING`](Self::JOINING), nothing at all.
+    pub gate: AtomicU64,
     /// Position the reader will consume next.
     pub position: AtomicU64,
-    /// Position + 1 of each message leased; 0 where there is none.
-    pub leases: [AtomicU64; LEASES_PER_ENTRY],
-    reserved: [AtomicU64; 5],
     /// Messages consumed.
     pub consumed: AtomicU64,
     /// Messages lost to overruns.
@@ -72,7 +112,13 @@ pub struct Entry {
     pub overruns: AtomicU64,
     /// Reads that ended without a message.
     pub timeouts: AtomicU64,
-    reserved_counters: [AtomicU64; 12],
+    reserved_counters: [AtomicU64; 10],
+}
+
+impl Entry {
+    /// Bit of a gate word that stands for a reader about to choose its first message. The other bits then
+    /// tell one attempt from another.
+    pub const JOINING: u64 = 1 << 63;
 }
 
 #[cfg(not(qads_loom))]
@@ -82,9 +128,14 @@ const _: () = {
     assert!(offset_of!(ControlHeader, abi_version) == 8);
     assert!(offset_of!(ControlHeader, entry_count) == 12);
     assert!(offset_of!(ControlHeader, ring_id) == 16);
+    assert!(offset_of!(ControlHeader, first_segment) == 24);
+    assert!(size_of::<Holds>() == 128);
+    assert!(offset_of!(Holds, gating) == 8 && offset_of!(Holds, leasing) == 16);
+    assert!(offset_of!(Holds, blocked) == 24);
     assert!(size_of::<Entry>() == 256);
     assert!(offset_of!(Entry, pid) == 4 && offset_of!(Entry, start_ticks) == 8);
-    assert!(offset_of!(Entry, position) == 16 && offset_of!(Entry, leases) == 24);
-    assert!(offset_of!(Entry, consumed) == 128 && offset_of!(Entry, lost) == 136);
-    assert!(offset_of!(Entry, overruns) == 144 && offset_of!(Entry, timeouts) == 152);
+    assert!(offset_of!(Entry, segment_number) == 16 && offset_of!(Entry, leases) == 24);
+    assert!(offset_of!(Entry, gate) == 128 && offset_of!(Entry, position) == 136);
+    assert!(offset_of!(Entry, consumed) == 144 && offset_of!(Entry, lost) == 152);
+    assert!(offset_of!(Entry, overruns) == 160 && offset_of!(Entry, timeouts) == 168);
 };

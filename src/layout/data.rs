@@ -20,7 +20,7 @@ pub struct Immutable {
     pub slot_stride: AtomicU64,
     /// Largest message in bytes.
     pub payload_capacity: AtomicU64,
-    /// Bits for what a reader has to know to read this ring; none is defined yet.
+    /// What this ring can do, as bits; readers refuse bits they do not know.
     pub features: AtomicU64,
     /// Random number of the ring, the same for its control segment and after a rollover.
     pub ring_id: AtomicU64,
@@ -30,6 +30,8 @@ pub struct Immutable {
     pub first_position: AtomicU64,
     /// Message sequence at `first_position`.
     pub first_sequence: AtomicU64,
+    /// How many segments this ring had before (moves to other slots).
+    pub segment_number: AtomicU64,
     /// Checksum over the fields above, `magic` excepted.
     pub checksum: AtomicU64,
 }
@@ -38,7 +40,9 @@ impl Immutable {
     /// `QADSRING` in memory order.
     pub const MAGIC: u64 = u64::from_le_bytes(*b"QADSRING");
     /// Layout version: changes whenever an older library could misread a segment.
-    pub const ABI_VERSION: u32 = 1;
+    pub const ABI_VERSION: u32 = 2;
+    /// Feature: messages can be held (leases and gates).
+    pub const HOLDS: u64 = 1;
 }
 
 /// Second line: what every publish moves on.
@@ -51,6 +55,9 @@ pub struct Live {
     pub message_count: AtomicU64,
     /// The futex word: moves on whenever the writer wakes sleepers.
     pub wake_sequence: AtomicU32,
+    /// One past the last position whose slot was taken away from readers, or is about to be: a gate on what
+    /// was in it comes too late.
+    pub claimed: AtomicU64,
 }
 
 /// Third line: who writes.
@@ -138,6 +145,8 @@ pub trait SlotTable {
     fn live(&self) -> &Live;
     /// First position and message sequence of this segment.
     fn origin(&self) -> (u64, u64);
+    /// How many segments the ring had before this one.
+    fn segment_number(&self) -> u64;
 }
 
 #[cfg(not(qads_loom))]
@@ -159,7 +168,9 @@ const _: () = {
     assert!(offset_of!(Immutable, created_ns) == 64);
     assert!(offset_of!(Immutable, first_position) == 72);
     assert!(offset_of!(Immutable, first_sequence) == 80);
-    assert!(offset_of!(Immutable, checksum) == 88);
+    assert!(offset_of!(Immutable, segment_number) == 88);
+    assert!(offset_of!(Immutable, checksum) == 96);
+    assert!(offset_of!(Live, claimed) == 24);
     assert!(offset_of!(Live, message_count) == 8 && offset_of!(Live, wake_sequence) == 16);
     assert!(offset_of!(Owner, state) == 4 && offset_of!(Owner, start_ticks) == 8);
     assert!(offset_of!(Owner, epoch) == 16);

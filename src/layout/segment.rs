@@ -3,14 +3,15 @@
 use std::ptr::NonNull;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::control::{ControlHeader, Entry, Waiters};
+use super::control::{ControlHeader, Entry, EntryKind, HoldTable, Holds, Waiters};
 use super::data::{Header, Immutable, Live, RingState, Slot, SlotHead, SlotTable};
 use super::geometry::{Geometry, INLINE_OFFSET, STREAM_OFFSET};
 use crate::error::Result;
 use crate::shm::{Access, Backing, Process, Segment, SysError};
 use crate::sync::{AtomicU64, Ordering, load_acquire};
 
-/// Entries of a control segment: readers that can be registered at a time.
+/// Entries of a control segment: readers that can be registered at a time. The masks of [`Holds`] have a bit
+/// for each.
 pub const ENTRY_COUNT: usize = 64;
 /// Byte whose lock says that a writer lives.
 const WRITER_LOCK: u64 = 0;
@@ -30,6 +31,10 @@ pub struct Identity {
     pub first_position: u64,
     /// Its message sequence.
     pub first_sequence: u64,
+    /// How many segments the ring had before this one.
+    pub segment_number: u64,
+    /// Whether messages can be held.
+    pub holds: bool,
 }
 
 /// What is wrong with a header.
@@ -78,14 +83,17 @@ impl DataSegment {
         fixed.slot_count.store(geometry.slot_count, Ordering::Relaxed);
         fixed.slot_stride.store(geometry.slot_stride, Ordering::Relaxed);
         fixed.payload_capacity.store(geometry.payload_capacity, Ordering::Relaxed);
-        fixed.features.store(0, Ordering::Relaxed);
+        let features = if identity.holds { Immutable::HOLDS } else { 0 };
+        fixed.features.store(features, Ordering::Relaxed);
         fixed.ring_id.store(identity.ring_id, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         fixed.created_ns.store(now.as_nanos() as u64, Ordering::Relaxed);
         fixed.first_position.store(identity.first_position, Ordering::Relaxed);
         fixed.first_sequence.store(identity.first_sequence, Ordering::Relaxed);
+        fixed.segment_number.store(identity.segment_number, Ordering::Relaxed);
         fixed.checksum.store(checksum(fixed), Ordering::Relaxed);
         data.live().published.store(identity.first_position, Ordering::Relaxed);
+        data.live().claimed.store(identity.first_position, Ordering::Relaxed);
         data.live().message_count.store(identity.first_sequence, Ordering::Relaxed);
         Ok(data)
     }
@@ -230,6 +238,10 @@ impl SlotTable for DataSegment {
     fn origin(&self) -> (u64, u64) {
         (self.identity.first_position, self.identity.first_sequence)
     }
+
+    fn segment_number(&self) -> u64 {
+        self.identity.segment_number
+    }
 }
 
 #[inline(always)]
@@ -260,12 +272,13 @@ fn check_header(header: &Header, size: u64) -> Result<(Geometry, Identity), Head
     let Ok(geometry) = Geometry::new(slot_count, payload_capacity) else {
         return Err(Field("slot_count or payload_capacity", slot_count, payload_capacity));
     };
+    let features = fixed.features.load(Ordering::Relaxed);
     let must_be = [
         ("header_bytes", fixed.header_bytes.load(Ordering::Relaxed).into(), geometry.header_bytes),
         ("slot_stride", fixed.slot_stride.load(Ordering::Relaxed), geometry.slot_stride),
         ("segment_bytes", fixed.segment_bytes.load(Ordering::Relaxed), geometry.segment_bytes),
         ("segment size", size, geometry.segment_bytes),
-        ("features", fixed.features.load(Ordering::Relaxed), 0),
+        ("features", features & !Immutable::HOLDS, 0),
         ("checksum", fixed.checksum.load(Ordering::Relaxed), checksum(fixed)),
     ];
     for (field, found, expected) in must_be {
@@ -277,6 +290,8 @@ fn check_header(header: &Header, size: u64) -> Result<(Geometry, Identity), Head
         ring_id: fixed.ring_id.load(Ordering::Relaxed),
         first_position: fixed.first_position.load(Ordering::Relaxed),
         first_sequence: fixed.first_sequence.load(Ordering::Relaxed),
+        segment_number: fixed.segment_number.load(Ordering::Relaxed),
+        holds: features & Immutable::HOLDS != 0,
     };
     if identity.first_position >= FIRST_POSITION_LIMIT {
         return Err(Field("first_position", identity.first_position, FIRST_POSITION_LIMIT));
@@ -310,6 +325,7 @@ fn checksum(fixed: &Immutable) -> u64 {
         fixed.created_ns.load(Ordering::Relaxed),
         fixed.first_position.load(Ordering::Relaxed),
         fixed.first_sequence.load(Ordering::Relaxed),
+        fixed.segment_number.load(Ordering::Relaxed),
     ];
     words.iter().flat_map(|word| word.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -325,8 +341,12 @@ pub struct ControlSegment {
 }
 
 impl ControlSegment {
-    /// Gives a new object its size and header.
-    pub fn create(mut segment: Segment, ring_id: u64) -> Result<Self, SysError> {
+    /// Gives a new object its size and header. It is for data segments from number `first_segment` on.
+    pub fn create(
+        mut segment: Segment,
+        ring_id: u64,
+        first_segment: u64,
+    ) -> Result<Self, SysError> {
         segment.set_size(CONTROL_BYTES as u64)?;
         segment.allocate(0, CONTROL_BYTES as u64)?;
         segment.map(CONTROL_BYTES, Access::ReadWrite)?;
@@ -336,6 +356,7 @@ impl ControlSegment {
         header.abi_version.store(Immutable::ABI_VERSION, Ordering::Relaxed);
         header.entry_count.store(ENTRY_COUNT as u32, Ordering::Relaxed);
         header.ring_id.store(ring_id, Ordering::Relaxed);
+        header.first_segment.store(first_segment, Ordering::Relaxed);
         // Release: pairs with the Acquire load in `attach`.
         header.magic.store(ControlHeader::MAGIC, Ordering::Release);
         Ok(control)
@@ -362,6 +383,12 @@ impl ControlSegment {
         &self.segment
     }
 
+    /// Number of the first data segment whose holds are all here.
+    pub fn first_segment(&self) -> u64 {
+        // Relaxed: stored before the magic number, which was checked.
+        self.header().first_segment.load(Ordering::Relaxed)
+    }
+
     fn header(&self) -> &ControlHeader {
         // SAFETY: the mapping is CONTROL_BYTES long and page-aligned; every bit pattern is a
         // ControlHeader; it holds atomics only; the mapping lives as long as `self`.
@@ -377,28 +404,78 @@ impl ControlSegment {
         unsafe { line.cast().as_ref() }
     }
 
-    /// The entry at `index`, which is below [`ENTRY_COUNT`].
+    /// Takes an entry that nobody alive holds; `None` if all are held.
+    ///
+    /// The owner lock decides, not what the entry says: an entry whose lock can be had is free,
+    /// whether it was given back or its owner was killed. What a dead owner held is given up.
+    pub fn take_entry(&self) -> Result<Option<usize>, SysError> {
+        // Twice, because a writer takes the lock of a dead reader's entry for a moment (`reclaim_entry`).
+        for index in (0..ENTRY_COUNT).chain(0..ENTRY_COUNT) {
+            if self.segment.try_lock(entry_lock(index))? {
+                self.clear_entry(index);
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives back an entry that this handle took, and all that it holds.
+    pub fn give_back_entry(&self, index: usize) {
+        self.clear_entry(index);
+        // A failure leaves the lock to the end of the handle, when the kernel releases it.
+        let _ = self.segment.unlock(entry_lock(index));
+    }
+
+    /// Gives up what the owner of the entry holds if it is dead; whether it was.
+    ///
+    /// Its lock is taken meanwhile, so that nobody else can begin to use the entry.
+    pub fn reclaim_entry(&self, index: usize) -> Result<bool, SysError> {
+        let dead = self.segment.try_lock(entry_lock(index))?;
+        if dead {
+            self.give_back_entry(index);
+        }
+        Ok(dead)
+    }
+
+    /// Withdraws all that the entry holds; the caller has its lock.
+    fn clear_entry(&self, index: usize) {
+        let entry = self.entry(index);
+        // Relaxed: whoever held this is dead, or has stopped using what it held, and its lock was had, or
+        // is, by this process.
+        for lease in &entry.leases {
+            lease.store(0, Ordering::Relaxed);
+        }
+        entry.gate.store(0, Ordering::Relaxed);
+        entry.kind.store(EntryKind::Free as u32, Ordering::Relaxed);
+        // Release: the masks are lowered after what they announce.
+        let others = !(1 << index);
+        self.holds().gating.fetch_and(others, Ordering::Release);
+        self.holds().leasing.fetch_and(others, Ordering::Release);
+    }
+}
+
+impl HoldTable for ControlSegment {
     #[inline(always)]
-    pub fn entry(&self, index: usize) -> &Entry {
+    fn holds(&self) -> &Holds {
+        let offset = size_of::<ControlHeader>() + size_of::<Waiters>();
+        // SAFETY: the third line of a mapping of CONTROL_BYTES.
+        let line = unsafe { self.segment.mapped().0.add(offset) };
+        // SAFETY: aligned to 128 bytes within a page-aligned mapping, atomics only, as in `header`.
+        unsafe { line.cast().as_ref() }
+    }
+
+    fn entry_count(&self) -> usize {
+        ENTRY_COUNT
+    }
+
+    #[inline(always)]
+    fn entry(&self, index: usize) -> &Entry {
         assert!(index < ENTRY_COUNT, "entry index out of range");
         let offset = CONTROL_HEADER_BYTES + index * size_of::<Entry>();
         // SAFETY: inside a mapping of CONTROL_BYTES, because `index` is below the count.
         let entry = unsafe { self.segment.mapped().0.add(offset) };
         // SAFETY: entries are 256 bytes long and start at a page; atomics only, as in `header`.
         unsafe { entry.cast().as_ref() }
-    }
-
-    /// Takes an entry that nobody alive holds; `None` if all are held.
-    ///
-    /// The owner lock decides, not what the entry says: an entry whose lock can be had is free,
-    /// whether it was given back or its owner was killed.
-    pub fn take_entry(&self) -> Result<Option<usize>, SysError> {
-        for index in 0..ENTRY_COUNT {
-            if self.segment.try_lock(entry_lock(index))? {
-                return Ok(Some(index));
-            }
-        }
-        Ok(None)
     }
 }
 

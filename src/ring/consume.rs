@@ -77,11 +77,18 @@ pub struct Found<'t> {
 pub struct Message<'t> {
     /// The words that hold the message, and nothing after its last.
     pub words: &'t [crate::sync::AtomicU64],
+    /// Index of the first of them in the slot's payload.
+    pub first_word: usize,
     /// Length in bytes.
     pub length: usize,
 }
 
 impl<'t> Found<'t> {
+    /// The position it was found at.
+    pub fn position(&self) -> Position {
+        self.generation.position()
+    }
+
     /// The message if its length and start are possible; otherwise the field that is not, and its
     /// value. (Neither means anything unless [`is_intact`](Self::is_intact).)
     #[inline(always)]
@@ -96,7 +103,7 @@ impl<'t> Found<'t> {
             .get(descriptor.first_word..)
             .and_then(|words| words.get(..length.div_ceil(8)))
             .ok_or(("length", u64::from(self.length)))?;
-        Ok(Message { words, length })
+        Ok(Message { words, first_word: descriptor.first_word, length })
     }
 
     /// Whether the slot still holds what it held when it was found, so that everything copied from it
@@ -110,9 +117,9 @@ impl<'t> Found<'t> {
 }
 
 impl Cursor {
-    /// A cursor for a reader that attaches now; `None` if the writer went round the ring while this
-    /// looked at it (try again).
-    pub fn attach<T: SlotTable>(table: &T, start: Start) -> Option<Self> {
+    /// A cursor for a reader that attaches now, at `floor` at the earliest (which is not after the next
+    /// publish); `None` if the writer went round the ring while this looked at it (try again).
+    pub fn attach<T: SlotTable>(table: &T, start: Start, floor: Position) -> Option<Self> {
         let (first, first_sequence) = table.origin();
         let first = Position::new(first);
         let published = Position::new(load_acquire(&table.live().published)); // R3, pairs with W3
@@ -121,7 +128,8 @@ impl Cursor {
             Start::Newest => 1,
             Start::Next => 0,
         };
-        if let Some((position, sequence)) = oldest(table, published, retained) {
+        let from = published.back(retained, first).max(floor);
+        if let Some((position, sequence)) = oldest(table, from, published) {
             return Some(Self { position, sequence, skipped: 0 });
         }
         if published == first {
@@ -218,11 +226,8 @@ impl Cursor {
     }
 }
 
-/// The oldest of the `retained` positions before `next` that still is in its slot, and the sequence
-/// there.
-pub fn oldest<T: SlotTable>(table: &T, next: Position, retained: u64) -> Option<(Position, u64)> {
-    let (first, _) = table.origin();
-    let from = next.back(retained, Position::new(first));
+/// The oldest position in `from..next` that still is in its slot, and the sequence there.
+pub fn oldest<T: SlotTable>(table: &T, from: Position, next: Position) -> Option<(Position, u64)> {
     (from.get()..next.get())
         .map(Position::new)
         .find_map(|position| Some((position, sequence_at(table, position)?.0)))

@@ -62,6 +62,7 @@
 //! lapped, or are about to sleep). So one line crosses cores for each message and reader.
 
 pub mod consume;
+pub mod hold;
 pub mod publish;
 pub mod wake;
 pub mod words;
@@ -77,6 +78,9 @@ impl Position {
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
+
+    /// Beyond every position that there can be.
+    pub const LAST: Self = Self(u64::MAX);
 
     /// Its number.
     pub const fn get(self) -> u64 {

@@ -1,11 +1,12 @@
 //! The writer's side: claim, publish, and finding the place of a writer that died.
 
+use super::hold::{self, EntryMask, Gates};
 use super::{Descriptor, Generation, Position, State, slot_of};
-use crate::layout::{Slot, SlotTable};
+use crate::layout::{HoldTable, Slot, SlotTable};
 use crate::sync::{Ordering, fence};
 
-/// The writer's place in the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The writer's place in the ring, and what it knows of gates.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publisher {
     /// Position of the next publish.
     next: Position,
@@ -13,6 +14,20 @@ pub struct Publisher {
     sequence: u64,
     /// `next % slot_count`, kept because a division costs more than a comparison.
     index: u64,
+    gates: Gates,
+}
+
+/// What a claim comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The slot is the writer's: its payload may be stored to.
+    Claimed,
+    /// The gates of these entries keep what is in the slot. Nothing was done.
+    Gated(EntryMask),
+    /// These entries lease the slot. Nothing was done: [`Publisher::skip`] it or [`Publisher::withdraw`].
+    Leased(EntryMask),
+    /// The slot was leased while it was being claimed. The position was passed over.
+    Skipped,
 }
 
 /// A slot that no writer of this ring can have left.
@@ -29,7 +44,13 @@ pub struct SlotFault {
 impl Publisher {
     /// A publisher that goes on at `next` with message number `sequence`.
     pub fn new<T: SlotTable>(table: &T, next: Position, sequence: u64) -> Self {
-        Self { next, sequence, index: next.index(table.slot_count()) }
+        Self { next, sequence, index: next.index(table.slot_count()), gates: Gates::new() }
+    }
+
+    /// The same place in a segment with other slots.
+    pub fn moved_to<T: SlotTable>(&self, table: &T) -> Self {
+        let gates = self.gates.carried_over();
+        Self { index: self.next.index(table.slot_count()), gates, ..*self }
     }
 
     /// Position of the next publish.
@@ -54,11 +75,83 @@ impl Publisher {
         if self.index + 1 == table.slot_count() { 0 } else { self.index + 1 }
     }
 
-    /// Takes the next slot away from readers, so that its payload may be stored to.
+    /// Takes the next slot away from readers, so that its payload may be stored to, unless it is held.
+    /// `given_up` are entries whose gates do not count any longer.
     ///
     /// May be called again for the same position (a dropped reservation): nothing was published.
     #[inline(always)]
-    pub fn claim<'t, T: SlotTable>(&self, table: &'t T) -> Slot<'t> {
+    pub fn claim<T: SlotTable, H: HoldTable>(
+        &mut self,
+        table: &T,
+        holds: &H,
+        given_up: EntryMask,
+    ) -> Claim {
+        if let Err(gated) = self.pass_gates(table, holds, given_up) {
+            return Claim::Gated(gated);
+        }
+        let leasing = hold::leasing(holds);
+        if leasing.is_empty() {
+            self.claim_unheld(table);
+            return Claim::Claimed;
+        }
+        // Before anything is stored, so that a write that is refused has cost nobody a message.
+        let leased = hold::leased(table, holds, leasing, self.index);
+        if !leased.is_empty() {
+            return Claim::Leased(leased);
+        }
+        self.claim_unheld(table);
+        fence(Ordering::SeqCst); // L1, pairs with L2
+        if hold::leased(table, holds, leasing, self.index).is_empty() {
+            return Claim::Claimed;
+        }
+        self.skip(table);
+        Claim::Skipped
+    }
+
+    /// The first half of a claim: whether the gates allow it. On success the position counts as claimed as
+    /// far as readers are concerned that set up a gate.
+    #[inline(always)]
+    pub fn pass_gates<T: SlotTable, H: HoldTable>(
+        &mut self,
+        table: &T,
+        holds: &H,
+        given_up: EntryMask,
+    ) -> Result<(), EntryMask> {
+        // Relaxed: ordered by the fence.
+        table.live().claimed.store(self.next.get() + 1, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // H1, pairs with H2
+        self.gates
+            .check(holds, self.next, table.slot_count(), given_up)
+            .inspect_err(|_| self.withdraw(table))
+    }
+
+    /// [`pass_gates`](Self::pass_gates) for a move to a segment of `wanted` slots, which keeps what can be
+    /// read of that many positions, less the one that comes next.
+    pub fn pass_gates_to_move<T: SlotTable, H: HoldTable>(
+        &mut self,
+        table: &T,
+        holds: &H,
+        wanted: u64,
+        given_up: EntryMask,
+    ) -> Result<(), EntryMask> {
+        let fewer = table.slot_count().saturating_sub(wanted);
+        // Relaxed: ordered by the fence. Readers that join may begin with nothing that is not kept.
+        table.live().claimed.store(self.next.get() + 1 + fewer, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // H1, pairs with H2
+        self.gates
+            .check_move(holds, self.next, table.slot_count(), wanted, given_up)
+            .inspect_err(|_| self.withdraw(table))
+    }
+
+    /// Takes back a claim for which no slot was taken.
+    pub fn withdraw<T: SlotTable>(&self, table: &T) {
+        // Relaxed: it allows readers that join an earlier start; the slot is as it was.
+        table.live().claimed.store(self.next.get(), Ordering::Relaxed);
+    }
+
+    /// Takes the next slot without asking who holds it: for a ring where nobody can.
+    #[inline(always)]
+    pub fn claim_unheld<'t, T: SlotTable>(&self, table: &'t T) -> Slot<'t> {
         let slot = table.slot(self.index);
         // Relaxed: the fence orders it before every payload store that follows.
         slot.head
@@ -66,6 +159,18 @@ impl Publisher {
             .store(Generation::new(self.next, State::Writing).word(), Ordering::Relaxed);
         fence(Ordering::Release); // W1, pairs with R2
         slot
+    }
+
+    /// Passes over the next position, whose slot is leased: nothing but its head changes.
+    #[cold]
+    pub fn skip<T: SlotTable>(&mut self, table: &T) {
+        // The head is read like payload, so that it is stored like payload.
+        let head = self.claim_unheld(table).head;
+        head.sequence.store(self.sequence, Ordering::Relaxed);
+        head.generation
+            .store(Generation::new(self.next, State::Skipped).word(), Ordering::Release); // W2
+        self.step(table);
+        self.announce_position(table);
     }
 
     /// Publishes the message of `length` bytes stored into the claimed slot.
@@ -79,10 +184,15 @@ impl Publisher {
         slot.head
             .generation
             .store(Generation::new(self.next, State::Published).word(), Ordering::Release); // W2, pairs with R1
-        self.index = self.index_after(table);
-        self.next = self.next.next();
+        self.step(table);
         self.sequence = self.sequence.wrapping_add(1);
         self.announce_position(table);
+    }
+
+    #[inline(always)]
+    fn step<T: SlotTable>(&mut self, table: &T) {
+        self.index = self.index_after(table);
+        self.next = self.next.next();
     }
 
     /// Brings the header's live line up to this publisher's place.

@@ -18,6 +18,11 @@ impl Segment {
         }
     }
 
+    /// Gives back the lock on the byte at `offset`.
+    pub fn unlock(&self, offset: u64) -> Result<(), SysError> {
+        self.lock_call(libc::F_OFD_SETLK, libc::F_UNLCK, offset).map(|_| ())
+    }
+
     /// Whether another open description holds the lock on the byte at `offset`.
     ///
     /// Works on objects opened read-only.

@@ -1,0 +1,249 @@
+//! How a writer deals with slots that readers hold: passes over leases, waits for gates, and takes away what
+//! the dead held. The protocol is told in [`crate::ring::hold`].
+
+use std::time::{Duration, Instant};
+
+use super::OnSlowReader;
+use super::create::{Ring, roll_over};
+use super::writer::Inner;
+use crate::error::{QADataSwapError, Result};
+use crate::layout::{ControlSegment, Entry, Geometry, HoldTable, SlotTable};
+use crate::ring::hold::{self, EntryMask};
+use crate::ring::publish::Claim;
+use crate::sync::{Ordering, fence};
+use crate::wait::futex_wait;
+
+/// How long a writer polls a gate before it sleeps.
+const POLL: Duration = Duration::from_micros(20);
+/// Longest sleep: whatever happens to the reader, or to its wake-up call, is noticed after this.
+const SLICE: Duration = Duration::from_millis(1);
+/// Looks at a lease between two questions to the kernel whether its owner lives (0.5 us each).
+const LOOKS_PER_QUESTION: u8 = 64;
+/// Most entries that one write takes from the dead: more there can be only if somebody forges them.
+const MOST_RECLAIMED: u32 = 128;
+
+/// What holds have made this writer do.
+#[derive(Debug)]
+pub(super) struct HoldStats {
+    pub(super) lease_skips: u64,
+    pub(super) stalls: u64,
+    pub(super) evictions: u64,
+    pub(super) reclaimed: u64,
+    /// By entry: looks at its leases before the kernel is asked again.
+    looks_left: [u8; 64],
+}
+
+impl HoldStats {
+    pub(super) fn new() -> Self {
+        Self { lease_skips: 0, stalls: 0, evictions: 0, reclaimed: 0, looks_left: [0; 64] }
+    }
+}
+
+/// One write that met a hold.
+#[derive(Debug)]
+struct Attempt {
+    /// Entries whose gates are not waited for any longer.
+    given_up: EntryMask,
+    /// When it first met a gate.
+    stalled: Option<Instant>,
+    /// Whether a reader that moves its gate will wake this writer.
+    armed: bool,
+    skipped: u64,
+    reclaimed: u32,
+}
+
+impl Attempt {
+    fn new() -> Self {
+        Self { given_up: EntryMask::NONE, stalled: None, armed: false, skipped: 0, reclaimed: 0 }
+    }
+}
+
+impl Inner {
+    /// Claims a slot with memory for `bytes` from its start, past whatever is in the way.
+    #[cold]
+    pub(super) fn claim_past_holds(&mut self, bytes: usize) -> Result<()> {
+        let mut attempt = Attempt::new();
+        self.claim_with(&mut attempt, bytes)
+    }
+
+    /// Moves the ring to larger slots and claims one.
+    #[cold]
+    pub(super) fn claim_in_larger_segment(&mut self, bytes: usize, wanted: Geometry) -> Result<()> {
+        let mut attempt = Attempt::new();
+        self.move_with(&mut attempt, wanted)?;
+        self.claim_with(&mut attempt, bytes)
+    }
+
+    /// Moves the ring to a segment of layout `wanted`. On failure nothing has changed.
+    pub(super) fn move_to(&mut self, wanted: Geometry) -> Result<()> {
+        self.move_with(&mut Attempt::new(), wanted)
+    }
+
+    fn move_with(&mut self, attempt: &mut Attempt, wanted: Geometry) -> Result<()> {
+        while let Err(gated) = self.ring.publisher.pass_gates_to_move(
+            &self.ring.data,
+            &self.control,
+            wanted.slot_count,
+            attempt.given_up,
+        ) {
+            self.wait_for_gates(attempt, gated)?;
+        }
+        let moved = roll_over(&self.name, &self.options, &mut self.ring, wanted);
+        if moved.is_err() {
+            self.ring.publisher.withdraw(&self.ring.data);
+        }
+        self.rollovers += u64::from(moved.is_ok());
+        moved
+    }
+
+    fn claim_with(&mut self, attempt: &mut Attempt, bytes: usize) -> Result<()> {
+        loop {
+            self.allocate(bytes)?;
+            let Ring { data, publisher, .. } = &mut self.ring;
+            if !data.identity().holds {
+                publisher.claim_unheld(data);
+                return Ok(());
+            }
+            match publisher.claim(data, &self.control, attempt.given_up) {
+                Claim::Claimed => return Ok(()),
+                Claim::Gated(by) => self.wait_for_gates(attempt, by)?,
+                Claim::Leased(by) => self.pass_over(attempt, by)?,
+                Claim::Skipped => {
+                    self.holds.lease_skips += 1;
+                    self.count_skip(attempt)?;
+                }
+            }
+        }
+    }
+
+    /// Passes over the next position, which `by` lease, unless they are dead or nothing else is left.
+    fn pass_over(&mut self, attempt: &mut Attempt, by: EntryMask) -> Result<()> {
+        let mut asked = EntryMask::NONE;
+        for index in by.iter() {
+            match self.holds.looks_left[index].checked_sub(1) {
+                Some(left) => self.holds.looks_left[index] = left,
+                None => asked = asked.union(EntryMask::of(index)),
+            }
+        }
+        if self.reclaim(attempt, asked) {
+            return Ok(());
+        }
+        let (data, control) = (&self.ring.data, &self.control);
+        if attempt.skipped == 0 && hold::all_leases(data, control).0 >= data.slot_count() {
+            return self.refuse_leased(attempt);
+        }
+        self.ring.publisher.skip(&self.ring.data);
+        self.holds.lease_skips += 1;
+        self.count_skip(attempt)
+    }
+
+    /// After a position was passed over: gives up when every slot was.
+    fn count_skip(&mut self, attempt: &mut Attempt) -> Result<()> {
+        attempt.skipped += 1;
+        if attempt.skipped < self.ring.data.slot_count() {
+            return Ok(());
+        }
+        attempt.skipped = 0;
+        self.refuse_leased(attempt)
+    }
+
+    /// Refuses a write for which there is no slot, unless one of those who lease them is dead.
+    fn refuse_leased(&mut self, attempt: &mut Attempt) -> Result<()> {
+        let (_, by) = hold::all_leases(&self.ring.data, &self.control);
+        if self.reclaim(attempt, by) {
+            return Ok(());
+        }
+        self.ring.publisher.withdraw(&self.ring.data);
+        let mut pids: Vec<u32> = by.iter().map(|index| pid_of(&self.control, index)).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        Err(QADataSwapError::AllSlotsLeased { name: self.name.as_str().to_owned(), pids })
+    }
+
+    /// After the gates of `by` refused the next position: waits a little, and comes back for another look,
+    /// or does what the options say.
+    fn wait_for_gates(&mut self, attempt: &mut Attempt, by: EntryMask) -> Result<()> {
+        let first = attempt.stalled.is_none();
+        let waited = match attempt.stalled {
+            Some(since) => since.elapsed(),
+            None => {
+                attempt.stalled = Some(Instant::now());
+                Duration::ZERO
+            }
+        };
+        // The kernel is asked at first and after each sleep, not while polling.
+        if (first || waited >= POLL) && self.reclaim(attempt, by) {
+            return Ok(());
+        }
+        let limit_ms = match self.options.on_slow_reader {
+            OnSlowReader::Wait { limit_ms } => limit_ms,
+            OnSlowReader::Evict { grace_ms } => grace_ms,
+            OnSlowReader::Refuse => 0,
+        };
+        if first && limit_ms > 0 {
+            self.holds.stalls += 1;
+        }
+        let left = Duration::from_millis(limit_ms).saturating_sub(waited);
+        if left.is_zero() {
+            if let OnSlowReader::Evict { .. } = self.options.on_slow_reader {
+                attempt.given_up = attempt.given_up.union(by);
+                self.holds.evictions += by.iter().count() as u64;
+                return Ok(());
+            }
+            return Err(self.would_block(by));
+        }
+        let blocked = &self.control.holds().blocked;
+        if waited < POLL {
+            std::hint::spin_loop();
+        } else if !attempt.armed {
+            // Relaxed: the fence puts it before the look that comes next. A reader that still misses it
+            // costs a slice.
+            blocked.store(1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            attempt.armed = true;
+        } else {
+            futex_wait(blocked, 1, left.min(SLICE));
+            attempt.armed = false;
+        }
+        Ok(())
+    }
+
+    /// Takes from the dead among these what they held; whether there was one.
+    fn reclaim(&mut self, attempt: &mut Attempt, entries: EntryMask) -> bool {
+        let mut any = false;
+        for index in entries.iter() {
+            if attempt.reclaimed >= MOST_RECLAIMED {
+                break;
+            }
+            // An entry that cannot be asked about counts as alive: waiting for it is bounded.
+            if self.control.reclaim_entry(index).unwrap_or(false) {
+                attempt.reclaimed += 1;
+                self.holds.reclaimed += 1;
+                any = true;
+            } else {
+                self.holds.looks_left[index] = LOOKS_PER_QUESTION;
+            }
+        }
+        any
+    }
+
+    /// The error that names the slowest of the readers in the way.
+    fn would_block(&self, by: EntryMask) -> QADataSwapError {
+        // Relaxed: for the message only.
+        let gate = |index: &usize| self.control.entry(*index).gate.load(Ordering::Relaxed);
+        let slowest = by.iter().min_by_key(gate).unwrap_or_default();
+        let word = gate(&slowest);
+        let behind = if word & Entry::JOINING == 0 {
+            self.ring.publisher.position().get().saturating_sub(word.saturating_sub(1))
+        } else {
+            0
+        };
+        let pid = pid_of(&self.control, slowest);
+        QADataSwapError::WouldBlock { name: self.name.as_str().to_owned(), pid, behind }
+    }
+}
+
+/// What an entry says of its owner; for messages only.
+fn pid_of(control: &ControlSegment, index: usize) -> u32 {
+    control.entry(index).pid.load(Ordering::Relaxed)
+}

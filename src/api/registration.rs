@@ -1,0 +1,148 @@
+//! A reader's entry in the control segment, and what it holds through it.
+//!
+//! The entry is held by the kernel's lock on it, and outlives the reader as long as leases do: whoever has
+//! the last reference gives it back.
+
+use crate::error::HoldsReason;
+use crate::layout::{ControlSegment, DataSegment, Entry, EntryKind, HoldTable, Waiters};
+use crate::name::RingName;
+use crate::ring::{Position, hold};
+use crate::shm::{self, Access, Process, Segment};
+use crate::sync::{AtomicU32, Ordering};
+use crate::wait::futex_wake_all;
+
+/// A reader's entry in the control segment.
+#[derive(Debug)]
+pub(super) struct Registration {
+    control: ControlSegment,
+    index: usize,
+    /// The fork generation it was made in.
+    made_in: u64,
+    /// A bit for each lease that has a guard. (The shared words are not asked: others may store to them.)
+    taken: AtomicU32,
+}
+
+impl Registration {
+    /// Takes an entry.
+    pub(super) fn new(
+        name: &RingName,
+        data: &DataSegment,
+        kind: EntryKind,
+    ) -> Result<Self, HoldsReason> {
+        let segment = Segment::open(&name.control_object(), Access::ReadWrite)?;
+        let control = ControlSegment::attach(segment, data.identity().ring_id)?
+            .ok_or(HoldsReason::NoControlSegment)?;
+        let index = control.take_entry()?.ok_or(HoldsReason::NoFreeEntry)?;
+        let made_in = shm::fork_generation();
+        let registration = Self { control, index, made_in, taken: AtomicU32::new(0) };
+        let entry = registration.entry();
+        let process = Process::current();
+        // Relaxed: this process owns the entry now (its lock was had), and whoever reads these takes them
+        // for information.
+        for counter in [&entry.consumed, &entry.lost, &entry.overruns, &entry.timeouts] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        entry.pid.store(process.pid, Ordering::Relaxed);
+        entry.start_ticks.store(process.start_ticks, Ordering::Relaxed);
+        entry.kind.store(kind as u32, Ordering::Relaxed);
+        Ok(registration)
+    }
+
+    #[inline(always)]
+    pub(super) fn entry(&self) -> &Entry {
+        self.control.entry(self.index)
+    }
+
+    #[inline(always)]
+    pub(super) fn waiters(&self) -> &Waiters {
+        self.control.waiters()
+    }
+
+    /// Whether the control segment has been replaced, so that nobody looks at this entry any more.
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.control.segment().is_unlinked().unwrap_or(true)
+    }
+
+    /// Begins to set up a gate (see [`hold::join`]).
+    pub(super) fn join(&self, data: &DataSegment) -> Position {
+        // Another number at every try, in every process.
+        hold::join(data, &self.control, self.index, shm::random_id() >> 1)
+    }
+
+    /// Has the gate cover what is from `position` on (see [`hold::settle_gate`]).
+    pub(super) fn settle_gate(&self, data: &DataSegment, position: Position) -> bool {
+        let settled = hold::settle_gate(data, self.entry(), position);
+        self.wake_writer();
+        settled
+    }
+
+    /// Gives up what is before `position`.
+    #[inline(always)]
+    pub(super) fn move_gate(&self, position: Position) {
+        hold::move_gate(self.entry(), position);
+        self.wake_writer();
+    }
+
+    /// Takes the gate away.
+    pub(super) fn leave(&self) {
+        hold::leave(&self.control, self.index);
+        self.wake_writer();
+    }
+
+    /// Wakes a writer that waits for a gate. It sleeps in short slices, so that nothing depends on this
+    /// being seen in time.
+    #[inline(always)]
+    fn wake_writer(&self) {
+        let blocked = &self.control.holds().blocked;
+        if blocked.load(Ordering::Relaxed) != 0 {
+            blocked.store(0, Ordering::Relaxed);
+            futex_wake_all(blocked);
+        }
+    }
+
+    /// Lets the writer know that slots of `data` may be leased. Returns the first position that may be.
+    pub(super) fn begin_leasing(&self, data: &DataSegment) -> Position {
+        // Leases so far were of another segment, which is never stored to again.
+        for lease in &self.entry().leases {
+            lease.store(0, Ordering::Relaxed);
+        }
+        hold::begin_leasing(data, &self.control, self.index)
+    }
+
+    /// [`begin_leasing`](Self::begin_leasing) once more: the first position that may be leased now.
+    pub(super) fn leasing_floor(&self, data: &DataSegment) -> Position {
+        hold::begin_leasing(data, &self.control, self.index)
+    }
+
+    /// Number of leases that have a guard.
+    pub(super) fn lease_count(&self) -> usize {
+        self.taken.load(Ordering::Relaxed).count_ones() as usize
+    }
+
+    /// A lease number that no guard has, below `limit`. Called by the one reader only.
+    pub(super) fn take_lease(&self, limit: usize) -> Option<usize> {
+        // Acquire: pairs with the Release in `return_lease`, so that its last store to the word came before.
+        let free = (!self.taken.load(Ordering::Acquire)).trailing_zeros() as usize;
+        if free >= limit {
+            return None;
+        }
+        self.taken.fetch_or(1 << free, Ordering::Relaxed);
+        Some(free)
+    }
+
+    /// Ends the lease of this number; by whatever thread drops its guard.
+    pub(super) fn return_lease(&self, number: usize) {
+        hold::release(self.entry(), number);
+        self.taken.fetch_and(!(1 << number), Ordering::Release);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // In a forked child the entry is still the parent's.
+        if self.made_in == shm::fork_generation() {
+            self.control.give_back_entry(self.index);
+            self.wake_writer();
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! Holds: how a registered reader keeps messages from being overwritten.
+//!
+//! * A **lease** keeps one slot. The writer passes over a leased slot (its position becomes SKIPPED), so
+//!   that a lease never makes it wait.
+//! * A **gate** keeps everything from a position on. The writer waits for it, refuses the write, or gives
+//!   the reader up, as its options say.
+//!
+//! Both are words in the reader's own entry of the control segment, and both are set up by a handshake of
+//! two stores and two loads with a `SeqCst` fence in between on either side, so that at least one side
+//! notices the other.
+//!
+//! ```text
+//! gate: reader                                  writer, for position p
+//!   gate = JOINING, joins += 1                    claimed = p + 1                (Relaxed)
+//!   fence(SeqCst)                    // H2        fence(SeqCst)                  // H1
+//!   c = claimed                                   joins moved on, or p has reached the limit?
+//!   choose a position g >= c - slot_count           look at all gates; if one covers p - slot_count:
+//!   gate = g + 1, fence(SeqCst)      // H2             claimed = p, and wait, refuse or give up
+//!   claimed <= g + slot_count ? held : again
+//!
+//! lease: reader, for position x                 writer, for position p = x + k * slot_count
+//!   lease = slot index + 1                        generation = WRITING(p)        (Relaxed)
+//!   fence(SeqCst)                    // L2        fence(SeqCst)                  // L1
+//!   generation still PUBLISHED(x) ?               a lease on this slot?
+//!     held : withdraw it, an overrun                generation = SKIPPED(p), on to p + 1
+//! ```
+//!
+//! *Why gates have a word of their own.* A writer that finds out about a gate must not have taken the slot
+//! yet: readers that saw WRITING have left for a later message. `claimed` may be taken back; it concerns
+//! nobody but readers that set up a gate, and those only choose a later message than they had to.
+//!
+//! *Why a reader says JOINING first.* A fast writer moves on while the reader chooses its first message, and
+//! would do so again at every try. JOINING covers everything; the writer treats it like any gate that is in
+//! its way. What it gave up it remembers by the word, which is another at every try.
+//!
+//! *A gate that is too late covers nothing.* If the slot of position g has been taken (g + slot_count <
+//! p), then its reader was given up or the word is forged. The writer ignores the gate, and looks again at
+//! each claim in case it moves. So no list of the evicted is needed, nor lost with a writer that dies.
+//!
+//! *Who looks for leases.* The mask `leasing` tells the writer whether L1 and the look are needed at all. A
+//! reader raises its bit before its first lease and loads `claimed` after a fence (H2): every claim from
+//! there on sees the bit (by H1). A claim before that may be under way without having seen it, so the
+//! reader leases no message that such a claim could overwrite ([`begin_leasing`]).
+//!
+//! *Releasing* is a store of 0, or of a later position for a gate, with Release; the writer's loads are
+//! Acquire (H3), so the reader's last look at the message comes before the writer's next store to it.
+//!
+//! *After a rollover* gates go on to hold, because positions do. Leases are slots of one segment and count
+//! in that one only (`segment_number`): the old segment is never stored to again.
+
+use super::Position;
+use crate::layout::{Entry, HoldTable, LEASES_PER_ENTRY, SlotTable};
+use crate::sync::{Ordering, fence, load_acquire};
+
+/// Entries of a control segment, as bits of a mask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryMask(u64);
+
+impl EntryMask {
+    /// No entry.
+    pub const NONE: Self = Self(0);
+
+    /// The one at `index`, below 64.
+    pub const fn of(index: usize) -> Self {
+        Self(1 << index)
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// These and those.
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// The indices, ascending.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let index = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            (index < 64).then_some(index)
+        })
+    }
+
+    /// What a mask word says, for a table of so many entries.
+    fn from_word(word: u64, entry_count: usize) -> Self {
+        let all = if entry_count < 64 { (1 << entry_count) - 1 } else { u64::MAX };
+        Self(word & all)
+    }
+
+    const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+/// What the writer knows of the gates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Gates {
+    /// `joins` at the last look.
+    joins: u64,
+    /// First position that the gates, as they were then, do not allow.
+    limit: Position,
+    /// JOINING words that were given up.
+    given_up: [u64; 64],
+}
+
+impl Gates {
+    /// Knows nothing yet: the first claim looks.
+    pub(super) fn new() -> Self {
+        Self { joins: 0, limit: Position::new(0), given_up: [0; 64] }
+    }
+
+    /// As in a segment with other slots: what was given up stays so.
+    pub(super) fn carried_over(&self) -> Self {
+        Self { limit: Position::new(0), ..self.clone() }
+    }
+
+    /// Whether the gates let position `next` be claimed; else the entries that do not. `given_up` are those
+    /// that are not waited for any longer. Called between H1 and the claim.
+    #[inline(always)]
+    pub(super) fn check<H: HoldTable>(
+        &mut self,
+        holds: &H,
+        next: Position,
+        slot_count: u64,
+        given_up: EntryMask,
+    ) -> Result<(), EntryMask> {
+        // Relaxed: ordered by H1; a look follows if it has changed.
+        if holds.holds().joins.load(Ordering::Relaxed) == self.joins && next < self.limit {
+            return Ok(());
+        }
+        self.look(holds, next, slot_count, slot_count, given_up)
+    }
+
+    /// Looks at all gates: whether they let position `next` be claimed, of which the ring then keeps the
+    /// `kept` before it; it has kept `slot_count` so far.
+    #[cold]
+    fn look<H: HoldTable>(
+        &mut self,
+        holds: &H,
+        next: Position,
+        slot_count: u64,
+        kept: u64,
+        given_up: EntryMask,
+    ) -> Result<(), EntryMask> {
+        // Acquire: whoever sees that a reader joined sees its gate and its bit.
+        let joins = holds.holds().joins.load(Ordering::Acquire);
+        let gating = holds.holds().gating.load(Ordering::Acquire);
+        let mut limit = Position::LAST;
+        let mut blocked = EntryMask::NONE;
+        for index in EntryMask::from_word(gating, holds.entry_count()).iter() {
+            let entry = EntryMask::of(index);
+            let word = holds.entry(index).gate.load(Ordering::Acquire); // H3, pairs with `move_gate`
+            let passed = !given_up.and(entry).is_empty();
+            if word == 0 {
+                continue;
+            }
+            let refuses = if word & Entry::JOINING != 0 {
+                if passed {
+                    self.given_up[index] = word;
+                }
+                self.given_up[index] != word
+            } else {
+                let first_refused = |slots| Position::new((word - 1).saturating_add(slots));
+                if first_refused(kept) > next {
+                    limit = limit.min(first_refused(kept));
+                    continue;
+                }
+                !passed && first_refused(slot_count) >= next
+            };
+            if refuses {
+                blocked = blocked.union(entry);
+            }
+            // One that came too late or was given up may move: another look at the next claim.
+            limit = limit.min(next.next());
+        }
+        if blocked.is_empty() {
+            (self.joins, self.limit) = (joins, limit);
+            Ok(())
+        } else {
+            // What is known stays as it was, so that the next claim looks again.
+            Err(blocked)
+        }
+    }
+
+    /// Whether the gates let the ring move to a segment that keeps `kept` positions, with `next` to come.
+    pub(super) fn check_move<H: HoldTable>(
+        &mut self,
+        holds: &H,
+        next: Position,
+        slot_count: u64,
+        kept: u64,
+        given_up: EntryMask,
+    ) -> Result<(), EntryMask> {
+        let result = self.look(holds, next, slot_count, kept, given_up);
+        // The limit was that of the other segment.
+        self.limit = Position::new(0);
+        result
+    }
+}
+
+/// Entries that lease the slot at `index` of the segment that `table` is.
+#[inline(always)]
+pub(super) fn leased<T: SlotTable, H: HoldTable>(
+    table: &T,
+    holds: &H,
+    leasing: EntryMask,
+    index: u64,
+) -> EntryMask {
+    let wanted = index as u32 + 1;
+    let mut found = EntryMask::NONE;
+    for entry_index in leasing.iter() {
+        let entry = holds.entry(entry_index);
+        // H3: Acquire, pairs with `release` (the holder's last look is over) and with `lease` (its segment).
+        let held = entry.leases.iter().any(|lease| lease.load(Ordering::Acquire) == wanted);
+        if held && entry.segment_number.load(Ordering::Relaxed) == table.segment_number() {
+            found = found.union(EntryMask::of(entry_index));
+        }
+    }
+    found
+}
+
+/// The mask of entries that may have leases.
+#[inline(always)]
+pub(super) fn leasing<H: HoldTable>(holds: &H) -> EntryMask {
+    // Relaxed: ordered by H1.
+    EntryMask::from_word(holds.holds().leasing.load(Ordering::Relaxed), holds.entry_count())
+}
+
+/// Slots that are leased, and the entries that lease them. For when a claim has met one.
+pub fn all_leases<T: SlotTable, H: HoldTable>(table: &T, holds: &H) -> (u64, EntryMask) {
+    let mut slots = Vec::new();
+    let mut by = EntryMask::NONE;
+    for index in leasing(holds).iter() {
+        let entry = holds.entry(index);
+        // As in `leased`.
+        let words: [u64; LEASES_PER_ENTRY] =
+            std::array::from_fn(|k| entry.leases[k].load(Ordering::Acquire).into());
+        if entry.segment_number.load(Ordering::Relaxed) != table.segment_number() {
+            continue;
+        }
+        for word in words {
+            if (1..=table.slot_count()).contains(&word) {
+                slots.push(word);
+                by = by.union(EntryMask::of(index));
+            }
+        }
+    }
+    slots.sort_unstable();
+    slots.dedup();
+    (slots.len() as u64, by)
+}
+
+/// Reader: says that the entry at `index` may lease slots of `table` from now on. Returns the first position
+/// that may be: the claim that would overwrite an earlier one may not have seen the announcement.
+pub fn begin_leasing<T: SlotTable, H: HoldTable>(table: &T, holds: &H, index: usize) -> Position {
+    // Relaxed: the fence orders it.
+    holds.entry(index).segment_number.store(table.segment_number(), Ordering::Relaxed);
+    holds.holds().leasing.fetch_or(1 << index, Ordering::Relaxed);
+    fence(Ordering::SeqCst); // H2, pairs with H1
+    claimed(table).back(table.slot_count(), Position::new(0))
+}
+
+/// Reader: sets up a lease on the slot of `position`. It holds if the generation, looked at after this, is
+/// what it was before; else it must be [released](release).
+#[inline]
+pub fn lease<T: SlotTable>(table: &T, entry: &Entry, number: usize, position: Position) {
+    let word = position.index(table.slot_count()) as u32 + 1;
+    // Release: whoever sees the lease sees which segment it is for.
+    entry.leases[number].store(word, Ordering::Release);
+    fence(Ordering::SeqCst); // L2, pairs with L1
+}
+
+/// Reader: ends a lease.
+#[inline]
+pub fn release(entry: &Entry, number: usize) {
+    entry.leases[number].store(0, Ordering::Release); // H3: what was read under it was read before
+}
+
+/// Reader: begins to set up a gate; nothing that is in the ring from now on is overwritten until it is
+/// [settled](settle_gate) (unless the writer gives it up). `attempt` must be new. Returns the first
+/// position that the gate can be settled at.
+pub fn join<T: SlotTable, H: HoldTable>(
+    table: &T,
+    holds: &H,
+    index: usize,
+    attempt: u64,
+) -> Position {
+    // Relaxed: the Release below publishes both.
+    holds.entry(index).gate.store(Entry::JOINING | attempt, Ordering::Relaxed);
+    holds.holds().gating.fetch_or(1 << index, Ordering::Relaxed);
+    holds.holds().joins.fetch_add(1, Ordering::Release);
+    fence(Ordering::SeqCst); // H2, pairs with H1
+    claimed(table).back(table.slot_count(), Position::new(0))
+}
+
+/// Reader: has the gate cover everything from `position` on; `false` if that has been overwritten, because
+/// the writer gave this reader up while it joined.
+pub fn settle_gate<T: SlotTable>(table: &T, entry: &Entry, position: Position) -> bool {
+    move_gate(entry, position);
+    fence(Ordering::SeqCst); // H2, pairs with H1
+    claimed(table).get() <= position.get().saturating_add(table.slot_count())
+}
+
+/// Reader: gives up what is before `position`.
+#[inline(always)]
+pub fn move_gate(entry: &Entry, position: Position) {
+    entry.gate.store(position.get() + 1, Ordering::Release); // H3: what was before it has been read
+}
+
+/// Reader: takes its gate away.
+pub fn leave<H: HoldTable>(holds: &H, index: usize) {
+    holds.entry(index).gate.store(0, Ordering::Release); // H3, as in `move_gate`
+    holds.holds().gating.fetch_and(!(1 << index), Ordering::Release);
+}
+
+/// One past the last position that the writer may have taken the slot for.
+fn claimed<T: SlotTable>(table: &T) -> Position {
+    Position::new(load_acquire(&table.live().claimed))
+}
