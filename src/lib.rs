@@ -80,8 +80,8 @@ mod wait;
 #[cfg(not(qads_loom))]
 pub use crate::{
     api::{
-        Lease, OnOverrun, OnSlowReader, Reader, ReaderOptions, ReaderStats, Reservation, Writer, WriterOptions,
-        WriterStats, create_reader, create_writer, list, unlink,
+        Lease, OnOverrun, OnSlowReader, Reader, ReaderOptions, ReaderStats, Reservation, Writer,
+        WriterOptions, WriterStats, create_reader, create_writer, list, unlink,
     },
     error::{HoldsReason, QADataSwapError, Result},
     layout::INLINE_BYTES,

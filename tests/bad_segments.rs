@@ -16,7 +16,7 @@ use support::raw::{self, Random};
 use support::threads::must_return;
 
 /// The words that the checksum covers, and their widths.
-const FIXED: [(&str, u64, u32); 10] = [
+const FIXED: [(&str, u64, u32); 11] = [
     ("header_bytes", raw::HEADER_BYTES_WORD, 32),
     ("segment_bytes", raw::SEGMENT_BYTES, 64),
     ("slot_count", raw::SLOT_COUNT, 64),
@@ -27,6 +27,7 @@ const FIXED: [(&str, u64, u32); 10] = [
     ("created_ns", raw::CREATED_NS, 64),
     ("first_position", raw::FIRST_POSITION, 64),
     ("first_sequence", raw::FIRST_SEQUENCE, 64),
+    ("segment_number", raw::SEGMENT_NUMBER, 64),
 ];
 
 #[test]
@@ -34,7 +35,7 @@ fn the_helpers_agree_with_the_library_about_the_header() {
     let ring = Ring::new("agree", MESSAGES);
     let raw = ring.restore();
     assert_eq!(raw.bytes(raw::MAGIC, 8), b"QADSRING");
-    assert_eq!((raw.u32(raw::ABI_VERSION), raw.u32(raw::HEADER_BYTES_WORD)), (1, 4096));
+    assert_eq!((raw.u32(raw::ABI_VERSION), raw.u32(raw::HEADER_BYTES_WORD)), (2, 4096));
     assert_eq!((raw.u64(raw::SLOT_COUNT), raw.u64(raw::PAYLOAD_CAPACITY)), (SLOTS, 40));
     assert_eq!(raw.u64(raw::SEGMENT_BYTES), raw.len());
     assert_eq!((raw.u64(raw::PUBLISHED), raw.u64(raw::MESSAGE_COUNT)), (MESSAGES, MESSAGES));
@@ -61,7 +62,7 @@ fn another_version_is_named_beside_ones_own() {
         ring.assert_refused(&format!("version {value}"), |error| {
             let text = error.to_string();
             assert!(text.contains(&format!("version {value}")), "{text}");
-            matches!(error, QADataSwapError::VersionMismatch { found, expected: 1, .. }
+            matches!(error, QADataSwapError::VersionMismatch { found, expected: 2, .. }
                 if u64::from(*found) == value)
         });
     });
@@ -87,10 +88,12 @@ fn fields_that_were_changed_with_the_checksum_are_checked_against_each_other() {
             raw.fix_checksum();
             let what = format!("{name} {value:#x}");
             match name {
-                // For operators, and to tell two rings apart.
-                "ring_id" | "created_ns" => ring.assert_harmless(&what),
+                // For operators, and to tell rings and their segments apart.
+                "ring_id" | "created_ns" | "segment_number" => ring.assert_harmless(&what),
                 // Counts from it only when there is no message.
                 "first_sequence" => exercise(&ring.name, &what),
+                // A ring without holds: the next writer moves it to one with them.
+                "features" if value == 0 => exercise(&ring.name, &what),
                 // The slots take that much too.
                 "payload_capacity" if (1..=64).contains(&value) => exercise(&ring.name, &what),
                 // The segment could well have begun there.
@@ -133,6 +136,7 @@ fn the_owner_and_the_futex_word_may_be_anything() {
         ("start_ticks", raw::START_TICKS, 64),
         ("epoch", raw::EPOCH, 64),
         ("wake_sequence", raw::WAKE_SEQUENCE, 32),
+        ("claimed", raw::CLAIMED, 64),
     ] {
         with_bad_values(&ring, at, bits, |_, value| {
             ring.assert_harmless(&format!("{name} {value:#x}"));
@@ -265,7 +269,7 @@ fn no_word_of_the_header_page_can_crash_or_hang_anybody() {
 #[test]
 fn words_that_mean_nothing_may_be_anything() {
     let ring = Ring::new("unused", MESSAGES);
-    let used = [raw::MAGIC..96, raw::PUBLISHED..148, raw::PID..280];
+    let used = [raw::MAGIC..104, raw::PUBLISHED..160, raw::PID..280];
     let mut random = Random(2);
     for at in (0..raw::HEADER_BYTES).step_by(4) {
         if !used.iter().any(|used| used.contains(&at)) {

@@ -85,6 +85,13 @@ fn check_published(data: &DataSegment) -> std::result::Result<(), HeaderFault> {
     Ok(())
 }
 
+/// Whether the header's `claimed` can be: it is at most a lap ahead of what was published.
+fn check_claimed(data: &DataSegment) -> std::result::Result<(), HeaderFault> {
+    let claimed = load_acquire(&data.live().claimed);
+    let limit = load_acquire(&data.live().published).saturating_add(1 + data.slot_count());
+    if claimed > limit { Err(HeaderFault::Field("claimed", claimed, limit)) } else { Ok(()) }
+}
+
 /// A cursor at `start`, but at `floor` at the earliest. The writer may go round the ring while one is looked
 /// for, though not often.
 pub(super) fn cursor(
@@ -130,6 +137,7 @@ pub(super) fn lossless(name: &RingName, options: &ReaderOptions) -> Result<Joine
         let registration = register(name, options, &data, EntryKind::Gating)
             .map_err(|reason| reason.on_ring(name))?;
         let floor = registration.join(&data);
+        check_claimed(&data).map_err(|fault| header_fault(name, fault))?;
         // Seen linked after the fence of `join`: no writer has begun on another segment without seeing the
         // gate.
         if !data.segment().is_unlinked().map_err(on_ring)? {

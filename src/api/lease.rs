@@ -72,8 +72,7 @@ impl Lease {
         found: &Found<'_>,
         message: &Message<'_>,
     ) -> Option<Self> {
-        let held =
-            Held { registration: registration.clone(), number, made_in: fork_generation() };
+        let held = Held { registration: registration.clone(), number, made_in: fork_generation() };
         let position = found.position();
         hold::lease(&**data, registration.entry(), number, position);
         found.is_intact().then(|| Self {

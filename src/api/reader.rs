@@ -430,11 +430,7 @@ impl Reader {
         let mut trusted = arrow_data::UnsafeFlag::new();
         // SAFETY: the caller vouches for the contents.
         unsafe { trusted.set(true) };
-        self.read_in_place(
-            timeout_ms,
-            Reading::InPlaceTrusted(trusted),
-            DecodedStream::only_batch,
-        )
+        self.read_in_place(timeout_ms, Reading::InPlaceTrusted(trusted), DecodedStream::only_batch)
     }
 
     /// Leases the next message, decodes it in place and gives what `make` makes of it.

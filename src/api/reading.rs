@@ -516,7 +516,12 @@ impl Inner {
 
     /// Gives up the message just passed, which cannot be what was published.
     #[cold]
-    pub(super) fn count_corrupt(&mut self, missing: u64, field: &'static str, found: u64) -> QADataSwapError {
+    pub(super) fn count_corrupt(
+        &mut self,
+        missing: u64,
+        field: &'static str,
+        found: u64,
+    ) -> QADataSwapError {
         self.lost = self.lost.saturating_add(missing + 1);
         if self.gate == Gate::Held {
             self.move_gate();

@@ -384,11 +384,11 @@ impl Inner {
     /// and that nobody holds.
     #[inline(always)]
     pub(super) fn claim(&mut self, descriptor: Descriptor, len: usize) -> Result<()> {
-        let bytes = descriptor.offset_bytes() + len;
         if len as u64 > self.ring.data.geometry().payload_capacity {
             let wanted = grown(&self.options, self.ring.data.geometry(), len)?;
-            return self.claim_in_larger_segment(bytes, wanted);
+            return self.claim_in_larger_segment(descriptor.offset_bytes() + len, wanted);
         }
+        let bytes = descriptor.offset_bytes() + len;
         self.allocate(bytes)?;
         let Ring { data, publisher, .. } = &mut self.ring;
         if !data.identity().holds {

@@ -14,7 +14,7 @@ mod encode;
 mod types;
 mod walk;
 
-pub use decode::{DecodedStream, decode_stream, Reading};
+pub use decode::{DecodedStream, Reading, decode_stream};
 pub use encode::encode_stream;
 
 use arrow_schema::ArrowError;

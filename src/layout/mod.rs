@@ -10,9 +10,9 @@ mod geometry;
 #[cfg(not(qads_loom))]
 mod segment;
 
-pub use control::{Entry, EntryKind, HoldTable, LEASES_PER_ENTRY, Waiters};
 #[cfg(qads_loom)]
 pub use control::Holds;
+pub use control::{Entry, EntryKind, HoldTable, LEASES_PER_ENTRY, Waiters};
 pub use data::{Immutable, Live, RingState, Slot, SlotHead, SlotTable};
 #[cfg(not(qads_loom))]
 pub use geometry::{Geometry, INLINE_BYTES, INLINE_OFFSET, MAX_PAYLOAD_BYTES, STREAM_OFFSET};

@@ -167,8 +167,7 @@ impl Publisher {
         // The head is read like payload, so that it is stored like payload.
         let head = self.claim_unheld(table).head;
         head.sequence.store(self.sequence, Ordering::Relaxed);
-        head.generation
-            .store(Generation::new(self.next, State::Skipped).word(), Ordering::Release); // W2
+        head.generation.store(Generation::new(self.next, State::Skipped).word(), Ordering::Release); // W2
         self.step(table);
         self.announce_position(table);
     }

@@ -80,7 +80,8 @@ pub fn decode_at(bytes: &[u8], start: usize, in_place: bool) -> Result<Decoded, 
     buffer.extend_zeros(64 + start);
     buffer.extend_from_slice(bytes);
     let stream = Buffer::from(buffer).slice_with_length(64 + start, bytes.len());
-    let decoded = codec::decode_stream(stream, in_place)?;
+    let reading = if in_place { codec::Reading::InPlace } else { codec::Reading::Copy };
+    let decoded = codec::decode_stream(stream, reading)?;
     Ok(Decoded { schema: decoded.schema, batches: decoded.batches })
 }
 

@@ -24,10 +24,12 @@ pub const RING_ID: u64 = 56;
 pub const CREATED_NS: u64 = 64;
 pub const FIRST_POSITION: u64 = 72;
 pub const FIRST_SEQUENCE: u64 = 80;
-pub const CHECKSUM: u64 = 88;
+pub const SEGMENT_NUMBER: u64 = 88;
+pub const CHECKSUM: u64 = 96;
 pub const PUBLISHED: u64 = 128;
 pub const MESSAGE_COUNT: u64 = 136;
 pub const WAKE_SEQUENCE: u64 = 144;
+pub const CLAIMED: u64 = 152;
 pub const PID: u64 = 256;
 pub const STATE: u64 = 260;
 pub const START_TICKS: u64 = 264;
@@ -45,18 +47,27 @@ pub const CONTROL_MAGIC: u64 = 0;
 pub const CONTROL_VERSION: u64 = 8;
 pub const CONTROL_ENTRIES: u64 = 12;
 pub const CONTROL_RING_ID: u64 = 16;
+pub const CONTROL_FIRST_SEGMENT: u64 = 24;
 pub const WAITERS: u64 = 128;
+pub const JOINS: u64 = 256;
+pub const GATING: u64 = 264;
+pub const LEASING: u64 = 272;
+pub const BLOCKED: u64 = 280;
 pub const ENTRIES: u64 = 4096;
 pub const ENTRY_BYTES: u64 = 256;
 
 /// Words of a reader's entry, from its start.
 pub const ENTRY_KIND: u64 = 0;
 pub const ENTRY_PID: u64 = 4;
-pub const ENTRY_POSITION: u64 = 16;
-pub const ENTRY_CONSUMED: u64 = 128;
-pub const ENTRY_LOST: u64 = 136;
-pub const ENTRY_OVERRUNS: u64 = 144;
-pub const ENTRY_TIMEOUTS: u64 = 152;
+pub const ENTRY_SEGMENT_NUMBER: u64 = 16;
+/// Eight words of 32 bits.
+pub const ENTRY_LEASES: u64 = 24;
+pub const ENTRY_GATE: u64 = 128;
+pub const ENTRY_POSITION: u64 = 136;
+pub const ENTRY_CONSUMED: u64 = 144;
+pub const ENTRY_LOST: u64 = 152;
+pub const ENTRY_OVERRUNS: u64 = 160;
+pub const ENTRY_TIMEOUTS: u64 = 168;
 
 /// A slot's states.
 pub const WRITING: u64 = 1;
