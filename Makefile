@@ -3,7 +3,7 @@
 #   make demo    see it work: one writer and three reader processes, ten seconds
 #   make test    everything that is tested (about a quarter of an hour on two cores)
 #   make quick   the tests in a debug build only
-#   make bench   what a write and a read cost, beside memcpy
+#   make bench   what a write and a read cost, beside memcpy, and what holds add
 
 CARGO ?= cargo
 # The versions in Cargo.lock, and no others.
@@ -56,8 +56,8 @@ polars:
 	$(CARGO) run $(LOCKED) $(POLARS)
 
 bench:
-	$(CARGO) bench $(LOCKED) -p qadataswap-bench --bench cost
+	$(CARGO) bench $(LOCKED) -p qadataswap-bench
 
 # That the benchmarks run; their figures are not looked at.
 bench-once:
-	$(CARGO) bench $(LOCKED) -p qadataswap-bench --bench cost -- --once
+	$(CARGO) bench $(LOCKED) -p qadataswap-bench -- --once
