@@ -7,10 +7,11 @@
 use std::mem::MaybeUninit;
 
 use loom::sync::{Condvar, Mutex};
-use qadataswap::layout::{Live, Slot, SlotHead, SlotTable, Waiters};
-use qadataswap::ring::consume::{Cursor, Look};
-use qadataswap::ring::publish::Publisher;
-use qadataswap::ring::{Descriptor, MessageKind, wake, words};
+use qadataswap::layout::{Entry, HoldTable, Holds, Live, Slot, SlotHead, SlotTable, Waiters};
+use qadataswap::ring::consume::{Cursor, Found, Look};
+use qadataswap::ring::hold::EntryMask;
+use qadataswap::ring::publish::{Claim, Publisher};
+use qadataswap::ring::{Descriptor, Generation, MessageKind, Position, State, hold, wake, words};
 use qadataswap::sync::{AtomicU64, Ordering};
 
 /// Payload words of a message: two, so that a torn one shows.
@@ -20,6 +21,8 @@ const WORDS: usize = 2;
 pub struct HeapRing {
     live: Live,
     waiters: Waiters,
+    holds: Holds,
+    entries: Vec<Entry>,
     slots: Vec<HeapSlot>,
     futex: Mutex<()>,
     woken: Condvar,
@@ -51,15 +54,40 @@ impl SlotTable for HeapRing {
     fn origin(&self) -> (u64, u64) {
         (0, 0)
     }
+
+    fn segment_number(&self) -> u64 {
+        0
+    }
+}
+
+impl HoldTable for HeapRing {
+    fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
+    fn entry_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn entry(&self, index: usize) -> &Entry {
+        &self.entries[index]
+    }
 }
 
 impl HeapRing {
-    /// A ring of `slot_count` slots that has nothing in it.
+    /// A ring of `slot_count` slots that has nothing in it, and that nobody can hold.
     pub fn new(slot_count: usize) -> Self {
+        Self::with_entries(slot_count, 0)
+    }
+
+    /// The same with entries for so many readers that hold messages.
+    pub fn with_entries(slot_count: usize, entries: usize) -> Self {
         let slot = || HeapSlot { head: SlotHead::default(), payload: Default::default() };
         Self {
             live: Live::default(),
             waiters: Waiters::default(),
+            holds: Holds::default(),
+            entries: (0..entries).map(|_| Entry::default()).collect(),
             slots: (0..slot_count).map(|_| slot()).collect(),
             futex: Mutex::new(()),
             woken: Condvar::new(),
@@ -68,7 +96,24 @@ impl HeapRing {
 
     /// Publishes message number `n`, both of whose words are `n`, and wakes.
     pub fn publish(&self, publisher: &mut Publisher, n: u64) {
-        let slot = publisher.claim(self);
+        publisher.claim_unheld(self);
+        self.publish_claimed(publisher, n);
+    }
+
+    /// Publishes message number `n` if the first claim gets a slot; says what it came to. A leased slot is
+    /// passed over.
+    pub fn publish_held(&self, publisher: &mut Publisher, n: u64, given_up: EntryMask) -> Claim {
+        let claim = publisher.claim(self, self, given_up);
+        match claim {
+            Claim::Claimed => self.publish_claimed(publisher, n),
+            Claim::Leased(_) => publisher.skip(self),
+            Claim::Gated(_) | Claim::Skipped => {}
+        }
+        claim
+    }
+
+    fn publish_claimed(&self, publisher: &mut Publisher, n: u64) {
+        let slot = self.slot(publisher.index());
         let mut bytes = [0; 8 * WORDS];
         bytes[..8].copy_from_slice(&n.to_ne_bytes());
         bytes[8..].copy_from_slice(&n.to_ne_bytes());
@@ -111,6 +156,39 @@ impl HeapRing {
                 Seen::Message(n)
             }
         }
+    }
+
+    /// Leases the message at `cursor` with lease 0 of the entry; `None` if there is none, or it is overwritten
+    /// meanwhile.
+    pub fn lease(&self, cursor: &mut Cursor, entry: usize, floor: Position) -> Option<Found<'_>> {
+        let Look::Message(found) = cursor.look(self) else { return None };
+        if found.position() < floor {
+            return None;
+        }
+        hold::lease(self, self.entry(entry), 0, found.position());
+        if found.is_intact() {
+            return Some(found);
+        }
+        hold::release(self.entry(entry), 0);
+        None
+    }
+
+    /// The entry at `index`.
+    pub fn entry_of(&self, index: usize) -> &Entry {
+        &self.entries[index]
+    }
+
+    /// What the slot at `index` is in the middle of.
+    pub fn state_of(&self, index: usize) -> State {
+        Generation::from_word(self.slots[index].head.generation.load(Ordering::Relaxed)).state()
+    }
+
+    /// The two words of a message.
+    pub fn words(&self, found: &Found<'_>) -> (u64, u64) {
+        let message = found.message().expect("the head is right");
+        // Relaxed: what a read of leased memory compiles to.
+        let word = |index: usize| message.words[index].load(Ordering::Relaxed);
+        (word(0), word(1))
     }
 
     /// Sleeps like a reader that found nothing, unless there is a message after all.

@@ -12,7 +12,7 @@ use qadataswap_loom_tests::{HeapRing, Seen, check};
 /// drains the ring. What it consumed and what it was told it lost make up everything.
 fn lossy_reader(slots: usize, messages: u64, looks: usize) {
     let ring = Arc::new(HeapRing::new(slots));
-    let mut cursor = Cursor::attach(&*ring, Start::Oldest).unwrap();
+    let mut cursor = Cursor::attach(&*ring, Start::Oldest, Position::new(0)).unwrap();
     let writer = thread::spawn({
         let ring = ring.clone();
         move || {
@@ -69,7 +69,7 @@ fn a_late_reader_starts_with_a_whole_message() {
                     }
                 }
             });
-            let attached = Cursor::attach(&*ring, start);
+            let attached = Cursor::attach(&*ring, start, Position::new(0));
             writer.join().unwrap();
             if let Some(mut cursor) = attached {
                 let from = cursor.position().get();

@@ -9,7 +9,7 @@ use qadataswap::ring::publish::Publisher;
 use qadataswap_loom_tests::{HeapRing, Seen, check};
 
 fn read_all(ring: &HeapRing, messages: u64) {
-    let mut cursor = Cursor::attach(ring, Start::Oldest).unwrap();
+    let mut cursor = Cursor::attach(ring, Start::Oldest, Position::new(0)).unwrap();
     let mut accounted = 0;
     while accounted < messages {
         match ring.look(&mut cursor) {

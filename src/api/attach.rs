@@ -28,6 +28,9 @@ use crate::sync::{Ordering, load_acquire};
 
 /// Pause between two tries to attach.
 const ATTACH_PAUSE: Duration = Duration::from_millis(1);
+/// Tries of a lossless reader to join between two looks at the clock. (A writer that polls because it has to
+/// wait makes about every second fail.)
+const JOIN_TRIES: u32 = 64;
 
 /// Attaches to the data segment of `name`, trying until `timeout_ms` have passed.
 pub(super) fn data_segment(name: &RingName, options: &ReaderOptions) -> Result<DataSegment> {
@@ -136,11 +139,14 @@ pub(super) fn lossless(name: &RingName, options: &ReaderOptions) -> Result<Joine
         let data = data_segment(name, options)?;
         let registration = register(name, options, &data, EntryKind::Gating)
             .map_err(|reason| reason.on_ring(name))?;
-        let floor = registration.join(&data);
-        check_claimed(&data).map_err(|fault| header_fault(name, fault))?;
-        // Seen linked after the fence of `join`: no writer has begun on another segment without seeing the
-        // gate.
-        if !data.segment().is_unlinked().map_err(on_ring)? {
+        for _ in 0..JOIN_TRIES {
+            let floor = registration.join(&data);
+            check_claimed(&data).map_err(|fault| header_fault(name, fault))?;
+            // Seen linked after the fence of `join`: no writer has begun on another segment without seeing
+            // the gate.
+            if data.segment().is_unlinked().map_err(on_ring)? {
+                break;
+            }
             let cursor = cursor(name, &data, options.start, floor)?;
             if registration.settle_gate(&data, cursor.position()) {
                 return Ok(Joined { data, registration, cursor });

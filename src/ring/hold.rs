@@ -297,8 +297,8 @@ pub fn join<T: SlotTable, H: HoldTable>(
     claimed(table).back(table.slot_count(), Position::new(0))
 }
 
-/// Reader: has the gate cover everything from `position` on; `false` if that has been overwritten, because
-/// the writer gave this reader up while it joined.
+/// Reader: has the gate cover everything from `position` on. `false` if that may be overwritten: the writer
+/// gave this reader up while it joined, or is just finding out that it has to wait (join again, then).
 pub fn settle_gate<T: SlotTable>(table: &T, entry: &Entry, position: Position) -> bool {
     move_gate(entry, position);
     fence(Ordering::SeqCst); // H2, pairs with H1

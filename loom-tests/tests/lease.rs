@@ -1,0 +1,121 @@
+//! A leased message is not overwritten, whoever comes first; a slot passed over is no loss.
+#![cfg(qads_loom)]
+
+use loom::sync::Arc;
+use loom::thread;
+use qadataswap::ring::consume::{Cursor, Start};
+use qadataswap::ring::hold::{self, EntryMask};
+use qadataswap::ring::publish::Publisher;
+use qadataswap::ring::{Position, State};
+use qadataswap_loom_tests::{HeapRing, Seen, check};
+
+/// A ring in which message 0 is published, and its publisher.
+fn begun(slots: usize, entries: usize) -> (Arc<HeapRing>, Publisher) {
+    let ring = Arc::new(HeapRing::with_entries(slots, entries));
+    let mut publisher = Publisher::new(&*ring, Position::new(0), 0);
+    ring.publish_held(&mut publisher, 0, EntryMask::NONE);
+    (ring, publisher)
+}
+
+/// Leases message 0 through `entry` and looks at it twice.
+fn leaseholder(ring: &HeapRing, entry: usize) {
+    let Some(mut cursor) = Cursor::attach(ring, Start::Oldest, Position::new(0)) else { return };
+    let floor = hold::begin_leasing(ring, ring, entry);
+    let Some(found) = ring.lease(&mut cursor, entry, floor) else { return };
+    let n = found.position().get();
+    assert_eq!(ring.words(&found), (n, n), "not the message");
+    thread::yield_now();
+    assert_eq!(ring.words(&found), (n, n), "overwritten under a lease");
+    hold::release(ring.entry_of(entry), 0);
+}
+
+#[test]
+fn a_leased_message_is_not_overwritten() {
+    check(3, || {
+        let (ring, mut publisher) = begun(1, 1);
+        let reader = thread::spawn({
+            let ring = ring.clone();
+            move || leaseholder(&ring, 0)
+        });
+        ring.publish_held(&mut publisher, 1, EntryMask::NONE);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn nor_after_a_lap() {
+    check(2, || {
+        let (ring, mut publisher) = begun(2, 1);
+        let reader = thread::spawn({
+            let ring = ring.clone();
+            move || leaseholder(&ring, 0)
+        });
+        for _ in 1..5 {
+            let n = publisher.position().get();
+            ring.publish_held(&mut publisher, n, EntryMask::NONE);
+        }
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn two_leases_on_one_slot_are_both_seen() {
+    check(2, || {
+        let (ring, mut publisher) = begun(1, 2);
+        let readers = [0, 1].map(|entry| {
+            let ring = ring.clone();
+            thread::spawn(move || leaseholder(&ring, entry))
+        });
+        ring.publish_held(&mut publisher, 1, EntryMask::NONE);
+        for reader in readers {
+            reader.join().unwrap();
+        }
+    });
+}
+
+/// A writer that passes over a leased slot, and a lossy reader beside the leaseholder: what it consumes and
+/// what it loses are all messages.
+#[test]
+fn a_skip_is_not_a_loss() {
+    check(2, || {
+        let (ring, mut publisher) = begun(2, 1);
+        // The lease stands for the whole of the model.
+        let mut cursor = Cursor::attach(&*ring, Start::Oldest, Position::new(0)).unwrap();
+        let mut own = cursor;
+        let floor = hold::begin_leasing(&*ring, &*ring, 0);
+        ring.lease(&mut own, 0, floor).expect("nobody else is there");
+        let writer = thread::spawn({
+            let ring = ring.clone();
+            move || {
+                let mut published = 1;
+                for _ in 0..3 {
+                    // Messages are numbered by position here; the skipped one has none.
+                    let n = publisher.position().get();
+                    let before = publisher.sequence();
+                    ring.publish_held(&mut publisher, n, EntryMask::NONE);
+                    published += publisher.sequence() - before;
+                }
+                published
+            }
+        });
+        let (mut consumed, mut lost) = (0, 0);
+        let mut count = |seen| match seen {
+            Seen::Message(_) => {
+                consumed += 1;
+                true
+            }
+            Seen::Lost(messages) => {
+                lost += messages;
+                true
+            }
+            Seen::Nothing => false,
+        };
+        for _ in 0..3 {
+            count(ring.look(&mut cursor));
+        }
+        let published = writer.join().unwrap();
+        while count(ring.look(&mut cursor)) {}
+        assert_eq!(consumed + lost, published);
+        assert_eq!(ring.state_of(0), State::Skipped, "the leased slot was passed over");
+    });
+}
