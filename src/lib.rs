@@ -29,7 +29,10 @@
 //!
 //! * A message returned is byte for byte what was published, or it is not returned.
 //! * A reader's counts are exact: consumed + lost = published since it attached.
-//! * A reader cannot slow, block or corrupt the writer or another reader, however it dies.
+//! * A lossy reader cannot slow, block or corrupt the writer or another reader, however it dies.
+//! * A [lossless](ReaderOptions::lossless) reader loses nothing while it lives (unless the writer's options say
+//!   that it may be evicted, and then it is told); when it dies, the writer goes on within a bounded time.
+//! * A [lease](Lease) or zero-copy batch stays valid and unchanged until its last reference is dropped.
 //! * kill -9 of anybody leaves a ring that the others go on using and a new writer can take over.
 //!
 //! # How it works

@@ -12,6 +12,8 @@
 //!   sequence numbers and knows exactly what it lost.
 //! * A slot's **generation** is one word, `position << 2 | state`. It is the seqlock: a reader
 //!   believes what it copied only if the generation is the same before and after.
+//! * A registered reader can hold messages: **lease** single slots, or **gate** everything from its position
+//!   on. How is told in [`hold`].
 //!
 //! # Slot state machine
 //!
@@ -27,8 +29,9 @@
 //! # Who stores what
 //!
 //! The one live writer stores to the data segment. A registered reader stores to its own entry of the
-//! control segment and raises the `waiters` word there. A reader needs no right to write to the data
-//! segment, and none to the control segment unless it wants to be woken.
+//! control segment, and raises the `waiters` word and its bits of the masks there. Whoever proved an owner
+//! dead (by having its lock) clears its entry. A reader needs no right to write to the data segment, and
+//! none to the control segment unless it wants to be woken or to hold messages.
 //!
 //! # Synchronisation points
 //!
@@ -40,6 +43,10 @@
 //! | W4/R4 | `published`, `fence(SeqCst)`, load `waiters` | `waiters = 1`, `fence(SeqCst)`, look again | the writer sees the sleeper or the sleeper sees the message |
 //! | W5/R5 | `waiters = 0` Relaxed, `wake_sequence + 1` Release, `FUTEX_WAKE` | `wake_sequence` Acquire *before* `waiters = 1`, `FUTEX_WAIT(wake_sequence)` | a sleeper whose raised word was lowered by an earlier wake does not sleep through it (see [`wake`]) |
 //!
+//! | H1/H2 | `claimed = p + 1`, `fence(SeqCst)`, load `joins`, gates and the mask of leasing entries | gate, `joins + 1` or the mask bit, `fence(SeqCst)`, load `claimed` | the writer sees the gate or the reader sees the claim ([`hold`]) |
+//! | L1/L2 | `WRITING(p)`, `fence(SeqCst)`, load leases | lease, `fence(SeqCst)`, generation | the writer sees the lease or the reader sees that the slot is taken ([`hold`]) |
+//! | H3 | load leases and gates Acquire | end a lease or move a gate, Release | what was read under a hold was read before the next store to the slot |
+//!
 //! A Release *store* of `WRITING` would not do for W1: it orders what comes before it, and the payload
 //! stores come after. Sources: H.-J. Boehm, "Can seqlocks get along with programming language memory
 //! models?" (MSPC 2012); crossbeam-utils, `seq_lock.rs`.
@@ -47,7 +54,7 @@
 //! # No data race
 //!
 //! Payload that may be overwritten while it is read is accessed as 64-bit relaxed atomics on both
-//! sides ([`words`]); no reference to payload bytes is ever made.
+//! sides ([`words`]). A reference to payload bytes is made only under a lease, and then nobody stores to them.
 //!
 //! # What a reader may believe
 //!
@@ -59,7 +66,10 @@
 //!
 //! Publishing a message of up to 40 bytes dirties the slot's first line (which the reader polls) and
 //! the header's `published` line (which nobody polls: readers look at it when they attach, were
-//! lapped, or are about to sleep). So one line crosses cores for each message and reader.
+//! lapped, join or lease for the first time, or are about to sleep). So one line crosses cores for each
+//! message and reader. Of the control segment a publish reads the line of masks, which changes when readers
+//! come and go; the entries of readers that lease; and the gates, when the limit that they had at the last
+//! look is reached.
 
 pub mod consume;
 pub mod hold;
