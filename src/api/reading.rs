@@ -316,9 +316,14 @@ impl Inner {
         }
         self.floor.set(None);
         self.show();
-        if self.gate == Gate::Held && self.set_up_gate()? > 0 {
-            let Gate::Lost { lost } = self.gate else { return Ok(()) };
-            return Err(QADataSwapError::Evicted { lost });
+        if self.gate == Gate::Held {
+            let before = self.lost;
+            self.set_up_gate()?;
+            let lost = self.lost - before;
+            if lost > 0 {
+                self.lost = before;
+                return Err(self.evict(lost));
+            }
         }
         Ok(())
     }
@@ -357,6 +362,8 @@ impl Inner {
                 return Err(error);
             }
         }
+        // A writer that found no sound control segment has made another, and another data segment with it.
+        self.register_again()?;
         Ok(true)
     }
 
@@ -465,6 +472,7 @@ impl Inner {
 
     /// Makes an evicted reader lossless again. Returns how many messages that lost besides.
     pub(super) fn rejoin(&mut self) -> Result<u64> {
+        let before = self.lost;
         let on_ring = |error: shm::SysError| error.on_ring(self.name.as_str());
         if self.data.segment().is_unlinked().map_err(on_ring)? {
             self.attach_next()?;
@@ -475,13 +483,13 @@ impl Inner {
         if !self.data.identity().holds {
             return Err(HoldsReason::Disabled.on_ring(&self.name));
         }
-        self.set_up_gate()
+        self.set_up_gate()?;
+        Ok(self.lost - before)
     }
 
-    /// Sets up the gate at the cursor, or at the oldest message after it that is still there. Returns how many
-    /// messages were lost by that.
-    fn set_up_gate(&mut self) -> Result<u64> {
-        let before = self.lost;
+    /// Sets up the gate at the cursor, or at the oldest message after it that is still there, and counts what
+    /// was lost by that.
+    fn set_up_gate(&mut self) -> Result<()> {
         for _ in 0..REJOIN_TRIES {
             let Ok(registration) = self.registration.clone() else { break };
             let floor = registration.join(&self.data).max(self.cursor.position());
@@ -504,14 +512,9 @@ impl Inner {
             self.gate = Gate::Held;
             self.gate_position = self.cursor.position();
             self.show();
-            return Ok(self.lost - before);
+            return Ok(());
         }
-        if let Ok(registration) = &self.registration {
-            registration.leave();
-        }
-        let lost = self.lost - before;
-        self.gate = Gate::Lost { lost };
-        Err(QADataSwapError::Evicted { lost })
+        Err(self.evict(0))
     }
 
     /// Gives up the message just passed, which cannot be what was published.
