@@ -157,7 +157,7 @@ fn lossless_readers_see_every_message_of_a_writer_at_full_speed() {
             let reader = options.attach(ring.name()).unwrap();
             std::thread::spawn(move || read_all(&reader))
         });
-        for number in 0..count as u64 {
+        for number in 0..count {
             writer.write_value(&number).unwrap();
         }
         let stats = writer.stats();
@@ -313,7 +313,7 @@ fn only_the_readers_that_are_too_slow_are_evicted() {
     for number in 0..100 {
         publish(&writer).unwrap();
         assert_eq!(next(&fast), Some(number));
-        assert!(number < 2 || number > 50 || next(slow) == Some(number - 2));
+        assert!(!(2..=50).contains(&number) || next(slow) == Some(number - 2));
     }
     assert_eq!((writer.stats().evictions, fast.stats().lost, slow.stats().consumed), (2, 0, 49));
     let lost = evicted(slower.read(0));
@@ -488,20 +488,20 @@ fn readers_can_attach_to_a_writer_that_refuses_and_tries_again_at_once() {
     }
 }
 
+type Act = (&'static str, fn(&Reader));
+
 #[test]
 fn whatever_consumes_a_message_moves_the_gate() {
-    let consume: [(&str, fn(&Reader)); 6] = [
+    let consume: [Act; 5] = [
         ("skip", |reader| assert!(reader.skip().unwrap())),
         ("read", |reader| assert!(reader.read(0).unwrap().is_some())),
         ("read_into", |reader| assert_eq!(reader.read_into(&mut [0; 8], 0).unwrap(), Some(8))),
-        ("read_to", |reader| assert!(reader.read_to(&mut Vec::new(), 0).unwrap())),
         ("read_value", |reader| assert!(reader.read_value::<u64>(0).unwrap().is_some())),
         ("lease", |reader| drop(reader.lease(0).unwrap().expect("is there"))),
     ];
-    let refuse: [(&str, fn(&Reader)); 3] = [
+    let refuse: [Act; 2] = [
         ("read_into", |reader| assert!(reader.read_into(&mut [0; 7], 0).is_err())),
         ("read_value", |reader| assert!(reader.read_value::<u32>(0).is_err())),
-        ("stats", |reader| assert_eq!(reader.stats().lag, 2)),
     ];
     let ring = RingName::new("consume");
     let writer = writer(&ring, 2, REFUSE);
@@ -555,7 +555,7 @@ fn a_lossless_reader_can_lease_and_go_on() {
         let mut held = None;
         for number in 0..3_000u64 {
             if number % 7 == 0 {
-                held = None; // a ring of two slots has one to lease
+                drop(held.take()); // a ring of two slots has one to lease
                 let lease = reader.lease(u64::MAX).unwrap().expect("waited for");
                 assert_eq!(*lease, number.to_le_bytes());
                 held = Some((number, lease));
