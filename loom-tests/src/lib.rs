@@ -12,7 +12,7 @@ use qadataswap::ring::consume::{Cursor, Found, Look};
 use qadataswap::ring::hold::EntryMask;
 use qadataswap::ring::publish::{Claim, Publisher};
 use qadataswap::ring::{Descriptor, Generation, MessageKind, Position, State, hold, wake, words};
-use qadataswap::sync::{AtomicU64, Ordering};
+use qadataswap::sync::{AtomicU64, Ordering, Point, is_missing, set_missing};
 
 /// Payload words of a message: two, so that a torn one shows.
 const WORDS: usize = 2;
@@ -165,8 +165,7 @@ impl HeapRing {
         if found.position() < floor {
             return None;
         }
-        hold::lease(self, self.entry(entry), 0, found.position());
-        if found.is_intact() {
+        if hold::lease(self, self.entry(entry), 0, &found) {
             return Some(found);
         }
         hold::release(self.entry(entry), 0);
@@ -194,7 +193,7 @@ impl HeapRing {
     /// Sleeps like a reader that found nothing, unless there is a message after all.
     pub fn sleep(&self, cursor: &mut Cursor) {
         let token = wake::announce(&self.live, &self.waiters);
-        if !matches!(cursor.look(self), Look::Nothing) {
+        if !matches!(cursor.look(self), Look::Nothing) && !is_missing(Point::R4Look) {
             return;
         }
         // FUTEX_WAIT: compares and queues in one step as far as FUTEX_WAKE is concerned.
@@ -222,4 +221,48 @@ pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
+}
+
+/// Set in the process that runs a model without one of its points.
+const BROKEN: &str = "QADS_LOOM_BROKEN";
+
+/// Runs `model` without a point of the protocol and sees that it fails: that it could find the fault, and
+/// that the point is needed.
+///
+/// The model runs in a process of its own, because loom aborts when it finds a deadlock. `test` is the name
+/// of the calling test.
+pub fn rejects(
+    test: &str,
+    point: Point,
+    preemptions: usize,
+    model: impl Fn() + Sync + Send + 'static,
+) {
+    if std::env::var_os(BROKEN).is_some() {
+        set_missing(Some(point));
+        check(preemptions, model);
+        return;
+    }
+    let program = std::env::current_exe().expect("own path");
+    let output = std::process::Command::new(program)
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env(BROKEN, "1")
+        .output()
+        .expect("starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "no interleaving shows that {point:?} is missing");
+    assert!(said.contains("panicked"), "failed for another reason: {said}");
+}
+
+/// A test for each point that must make its model fail when it is missing.
+#[macro_export]
+macro_rules! broken_twins {
+    ($($name:ident: $point:ident, $preemptions:expr, $model:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let point = qadataswap::sync::Point::$point;
+                $crate::rejects(stringify!($name), point, $preemptions, $model);
+            }
+        )*
+    };
 }

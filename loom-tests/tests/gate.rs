@@ -8,7 +8,7 @@ use qadataswap::ring::Position;
 use qadataswap::ring::consume::{Cursor, Start};
 use qadataswap::ring::hold::{self, EntryMask};
 use qadataswap::ring::publish::{Claim, Publisher};
-use qadataswap_loom_tests::{HeapRing, Seen, check};
+use qadataswap_loom_tests::{HeapRing, Seen, broken_twins, check};
 
 /// One try to join at the oldest message; `None` if the writer claims the slot meanwhile: because it gave
 /// this reader up, or only until it sees the gate.
@@ -59,45 +59,34 @@ fn begun(slots: usize, entries: usize, messages: usize) -> (Arc<HeapRing>, Publi
     (ring, publisher)
 }
 
+/// A full ring of so many slots, whose writer tries so often to publish while so many readers join and look.
+fn joiners(slots: usize, readers: usize, tries: usize, looks: usize) {
+    let (ring, mut publisher) = begun(slots, readers, slots);
+    let joining: Vec<_> = (0..readers)
+        .map(|entry| {
+            let ring = ring.clone();
+            thread::spawn(move || reader(&ring, entry, looks))
+        })
+        .collect();
+    write(&ring, &mut publisher, tries);
+    for reader in joining {
+        reader.join().unwrap();
+    }
+}
+
 #[test]
 fn a_reader_that_joins_is_never_lapped_in_one_slot() {
-    check(3, || {
-        let (ring, mut publisher) = begun(1, 1, 1);
-        let joining = thread::spawn({
-            let ring = ring.clone();
-            move || reader(&ring, 0, 2)
-        });
-        write(&ring, &mut publisher, 2);
-        joining.join().unwrap();
-    });
+    check(3, || joiners(1, 1, 2, 2));
 }
 
 #[test]
 fn nor_in_two() {
-    check(2, || {
-        let (ring, mut publisher) = begun(2, 1, 2);
-        let joining = thread::spawn({
-            let ring = ring.clone();
-            move || reader(&ring, 0, 3)
-        });
-        write(&ring, &mut publisher, 3);
-        joining.join().unwrap();
-    });
+    check(2, || joiners(2, 1, 3, 3));
 }
 
 #[test]
 fn two_readers_that_join_are_both_waited_for() {
-    check(2, || {
-        let (ring, mut publisher) = begun(1, 2, 1);
-        let joining = [0, 1].map(|entry| {
-            let ring = ring.clone();
-            thread::spawn(move || reader(&ring, entry, 1))
-        });
-        write(&ring, &mut publisher, 2);
-        for reader in joining {
-            reader.join().unwrap();
-        }
-    });
+    check(2, || joiners(1, 2, 2, 1));
 }
 
 #[test]
@@ -106,6 +95,19 @@ fn an_idle_ring_gives_a_joining_reader_all_that_it_retains() {
         let (ring, _) = begun(2, 1, 3);
         assert_eq!(join(&ring, 0, 1).unwrap().position(), Position::new(1));
     });
+}
+
+/// A writer that was killed when it had begun to claim costs a joining reader what it had claimed, no more.
+fn claimer_died() {
+    let (ring, mut publisher) = begun(2, 1, 3);
+    publisher.pass_gates(&*ring, &*ring, EntryMask::NONE).expect("there is no gate");
+    let cursor = join(&ring, 0, 1).expect("nobody is at work");
+    assert_eq!(cursor.position(), Position::new(2));
+}
+
+#[test]
+fn a_claim_that_never_ends_does_not_keep_a_reader_from_joining() {
+    check(2, claimer_died);
 }
 
 /// The writer gives up whoever is in its way. Whether the reader noticed while it joined or later, it was
@@ -150,4 +152,12 @@ fn a_reader_that_was_given_up_notices() {
             assert_eq!(first + consumed + lost, published);
         }
     });
+}
+
+broken_twins! {
+    without_the_writers_fence_a_gate_is_missed: H1, 3, || joiners(1, 1, 2, 2);
+    without_the_look_at_joins_a_gate_is_missed: H1Look, 3, || joiners(1, 1, 2, 2);
+    without_the_look_at_gates_they_hold_nothing: GateLook, 3, || joiners(1, 1, 2, 2);
+    without_the_readers_fences_a_gate_is_missed: H2, 3, || joiners(1, 1, 2, 2);
+    without_the_floor_a_claim_keeps_readers_out: JoinFloor, 2, claimer_died;
 }

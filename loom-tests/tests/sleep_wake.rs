@@ -6,7 +6,7 @@ use loom::thread;
 use qadataswap::ring::Position;
 use qadataswap::ring::consume::{Cursor, Start};
 use qadataswap::ring::publish::Publisher;
-use qadataswap_loom_tests::{HeapRing, Seen, check};
+use qadataswap_loom_tests::{HeapRing, Seen, broken_twins, check};
 
 fn read_all(ring: &HeapRing, messages: u64) {
     let mut cursor = Cursor::attach(ring, Start::Oldest, Position::new(0)).unwrap();
@@ -46,4 +46,11 @@ fn one_sleeper_gets_every_message() {
 #[test]
 fn two_sleepers_do_not_lose_each_others_wake_up() {
     check(2, || sleepers(2, 2));
+}
+
+broken_twins! {
+    without_the_writers_fence_a_wake_up_is_lost: W4, 3, || sleepers(1, 2);
+    without_the_readers_fence_a_wake_up_is_lost: R4, 3, || sleepers(1, 2);
+    without_the_second_look_a_wake_up_is_lost: R4Look, 3, || sleepers(1, 2);
+    without_moving_the_futex_word_a_wake_up_is_lost: W5Move, 3, || sleepers(1, 2);
 }

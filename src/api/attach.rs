@@ -142,13 +142,14 @@ pub(super) fn lossless(name: &RingName, options: &ReaderOptions) -> Result<Joine
         for _ in 0..JOIN_TRIES {
             let floor = registration.join(&data);
             check_claimed(&data).map_err(|fault| header_fault(name, fault))?;
-            // Seen linked after the fence of `join`: no writer has begun on another segment without seeing
-            // the gate.
+            let cursor = cursor(name, &data, options.start, floor)?;
+            let settled = registration.settle_gate(&data, cursor.position());
+            // Seen linked after the gate was settled: no writer has begun on another segment without seeing
+            // it.
             if data.segment().is_unlinked().map_err(on_ring)? {
                 break;
             }
-            let cursor = cursor(name, &data, options.start, floor)?;
-            if registration.settle_gate(&data, cursor.position()) {
+            if settled {
                 return Ok(Joined { data, registration, cursor });
             }
         }

@@ -10,7 +10,7 @@ use crate::error::{QADataSwapError, Result};
 use crate::layout::{ControlSegment, Entry, Geometry, HoldTable, SlotTable};
 use crate::ring::hold::{self, EntryMask};
 use crate::ring::publish::Claim;
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 use crate::wait::futex_wait;
 
 /// How long a writer polls a gate before it sleeps.
@@ -196,10 +196,9 @@ impl Inner {
         if waited < POLL {
             std::hint::spin_loop();
         } else if !attempt.armed {
-            // Relaxed: the fence puts it before the look that comes next. A reader that still misses it
-            // costs a slice.
+            // Relaxed: H1 puts it before the look that comes next. A reader that still misses it costs a
+            // slice.
             blocked.store(1, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
             attempt.armed = true;
         } else {
             futex_wait(blocked, 1, left.min(SLICE));

@@ -74,8 +74,7 @@ impl Lease {
     ) -> Option<Self> {
         let held = Held { registration: registration.clone(), number, made_in: fork_generation() };
         let position = found.position();
-        hold::lease(&**data, registration.entry(), number, position);
-        found.is_intact().then(|| Self {
+        hold::lease(&**data, registration.entry(), number, found).then(|| Self {
             held,
             data: data.clone(),
             slot_index: position.index(data.slot_count()),

@@ -493,16 +493,17 @@ impl Inner {
         for _ in 0..REJOIN_TRIES {
             let Ok(registration) = self.registration.clone() else { break };
             let floor = registration.join(&self.data).max(self.cursor.position());
+            let found = attach::cursor(&self.name, &self.data, Start::Oldest, floor)?;
+            // The header may lag behind what was consumed.
+            let at = found.position().max(self.cursor.position());
+            let settled = registration.settle_gate(&self.data, at);
             // As in `attach::lossless`.
             let on_ring = |error: shm::SysError| error.on_ring(self.name.as_str());
             if self.data.segment().is_unlinked().map_err(on_ring)? {
                 self.attach_next()?;
                 continue;
             }
-            let found = attach::cursor(&self.name, &self.data, Start::Oldest, floor)?;
-            // The header may lag behind what was consumed.
-            let at = found.position().max(self.cursor.position());
-            if !registration.settle_gate(&self.data, at) {
+            if !settled {
                 continue;
             }
             if at == found.position() {

@@ -11,7 +11,7 @@
 
 use super::{Descriptor, Generation, Position, State, slot_of};
 use crate::layout::{Slot, SlotTable};
-use crate::sync::{Ordering, fence, load_acquire};
+use crate::sync::{Ordering, Point, fence, is_missing, load_acquire, load_at};
 
 /// Where a new reader starts.
 ///
@@ -110,9 +110,10 @@ impl<'t> Found<'t> {
     /// since is one message, whole.
     #[inline(always)]
     pub fn is_intact(&self) -> bool {
-        fence(Ordering::Acquire); // R2, pairs with W1
+        fence(Point::R2, Ordering::Acquire); // R2, pairs with W1
         // Relaxed: the fence before it orders it after the copy.
         self.slot.head.generation.load(Ordering::Relaxed) == self.generation.word()
+            || is_missing(Point::R2Look)
     }
 }
 
@@ -159,7 +160,7 @@ impl Cursor {
     pub fn look<'t, T: SlotTable>(&mut self, table: &'t T) -> Look<'t> {
         loop {
             let slot = slot_of(table, self.position);
-            let generation = Generation::from_word(load_acquire(&slot.head.generation)); // R1, pairs with W2
+            let generation = Generation::from_word(load_at(Point::R1, &slot.head.generation)); // R1, pairs with W2
             if generation == Generation::new(self.position, State::Published) {
                 return Look::Message(Found {
                     slot,
@@ -236,13 +237,13 @@ pub fn oldest<T: SlotTable>(table: &T, from: Position, next: Position) -> Option
 /// The sequence stored at a position that was published before, unless it has been overwritten.
 fn sequence_at<T: SlotTable>(table: &T, position: Position) -> Option<(u64, State)> {
     let head = slot_of(table, position).head;
-    let generation = Generation::from_word(load_acquire(&head.generation)); // R1, pairs with W2
+    let generation = Generation::from_word(load_at(Point::R1, &head.generation)); // R1, pairs with W2
     let state = generation.state();
     if generation.position() != position || !matches!(state, State::Published | State::Skipped) {
         return None;
     }
     let sequence = head.sequence.load(Ordering::Relaxed);
-    fence(Ordering::Acquire); // R2, pairs with W1
+    fence(Point::R2, Ordering::Acquire); // R2, pairs with W1
     let unchanged = head.generation.load(Ordering::Relaxed) == generation.word();
     unchanged.then_some((sequence, state))
 }
@@ -261,6 +262,6 @@ fn sequence_of_next<T: SlotTable>(table: &T, published: Position) -> Option<u64>
     // Stored between the publish of a slot and the claim of the next, so while this slot is claimed it
     // does not change.
     let sequence = table.live().message_count.load(Ordering::Relaxed);
-    fence(Ordering::Acquire);
+    fence(Point::R2, Ordering::Acquire); // R2, pairs with W1
     (head.generation.load(Ordering::Relaxed) == word).then_some(sequence)
 }

@@ -29,7 +29,8 @@
 //! yet: readers that saw WRITING have left for a later message. `claimed` may be taken back; it concerns
 //! nobody but readers that set up a gate, and those only choose a later message than they had to.
 //!
-//! *Why a reader says JOINING first.* A fast writer moves on while the reader chooses its first message, and
+//! *Why a reader says JOINING first.* Safe is what the second handshake makes so; the first is there that it
+//! comes to an end. A fast writer moves on while the reader chooses its first message, and
 //! would do so again at every try. JOINING covers everything; the writer treats it like any gate that is in
 //! its way. What it gave up it remembers by the word, which is another at every try.
 //!
@@ -49,8 +50,9 @@
 //! in that one only (`segment_number`): the old segment is never stored to again.
 
 use super::Position;
+use super::consume::Found;
 use crate::layout::{Entry, HoldTable, LEASES_PER_ENTRY, SlotTable};
-use crate::sync::{Ordering, fence, load_acquire};
+use crate::sync::{Ordering, Point, fence, is_missing, load_acquire};
 
 /// Entries of a control segment, as bits of a mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +131,8 @@ impl Gates {
         given_up: EntryMask,
     ) -> Result<(), EntryMask> {
         // Relaxed: ordered by H1; a look follows if it has changed.
-        if holds.holds().joins.load(Ordering::Relaxed) == self.joins && next < self.limit {
+        let joined = holds.holds().joins.load(Ordering::Relaxed) != self.joins;
+        if next < self.limit && !(joined && !is_missing(Point::H1Look)) {
             return Ok(());
         }
         self.look(holds, next, slot_count, slot_count, given_up)
@@ -171,7 +174,7 @@ impl Gates {
                 }
                 !passed && first_refused(slot_count) >= next
             };
-            if refuses {
+            if refuses && !is_missing(Point::GateLook) {
                 blocked = blocked.union(entry);
             }
             // One that came too late or was given up may move: another look at the next claim.
@@ -226,8 +229,8 @@ pub(super) fn leased<T: SlotTable, H: HoldTable>(
 /// The mask of entries that may have leases.
 #[inline(always)]
 pub(super) fn leasing<H: HoldTable>(holds: &H) -> EntryMask {
-    // Relaxed: ordered by H1.
-    EntryMask::from_word(holds.holds().leasing.load(Ordering::Relaxed), holds.entry_count())
+    // Acquire (H3): an entry that is not in the mask any more was read under for the last time before.
+    EntryMask::from_word(holds.holds().leasing.load(Ordering::Acquire), holds.entry_count())
 }
 
 /// Slots that are leased, and the entries that lease them. For when a claim has met one.
@@ -260,18 +263,23 @@ pub fn begin_leasing<T: SlotTable, H: HoldTable>(table: &T, holds: &H, index: us
     // Relaxed: the fence orders it.
     holds.entry(index).segment_number.store(table.segment_number(), Ordering::Relaxed);
     holds.holds().leasing.fetch_or(1 << index, Ordering::Relaxed);
-    fence(Ordering::SeqCst); // H2, pairs with H1
+    fence(Point::H2Lease, Ordering::SeqCst); // H2, pairs with H1
+    if is_missing(Point::LeaseFloor) {
+        return Position::new(0);
+    }
     claimed(table).back(table.slot_count(), Position::new(0))
 }
 
-/// Reader: sets up a lease on the slot of `position`. It holds if the generation, looked at after this, is
-/// what it was before; else it must be [released](release).
+/// Reader: leases the message that was found, as lease `number` of its entry. `false` if it was overwritten
+/// meanwhile; the lease must then be [released](release).
 #[inline]
-pub fn lease<T: SlotTable>(table: &T, entry: &Entry, number: usize, position: Position) {
-    let word = position.index(table.slot_count()) as u32 + 1;
+#[must_use]
+pub fn lease<T: SlotTable>(table: &T, entry: &Entry, number: usize, found: &Found<'_>) -> bool {
+    let word = found.position().index(table.slot_count()) as u32 + 1;
     // Release: whoever sees the lease sees which segment it is for.
     entry.leases[number].store(word, Ordering::Release);
-    fence(Ordering::SeqCst); // L2, pairs with L1
+    fence(Point::L2, Ordering::SeqCst); // L2, pairs with L1
+    found.is_intact() || is_missing(Point::L2Look)
 }
 
 /// Reader: ends a lease.
@@ -293,7 +301,10 @@ pub fn join<T: SlotTable, H: HoldTable>(
     holds.entry(index).gate.store(Entry::JOINING | attempt, Ordering::Relaxed);
     holds.holds().gating.fetch_or(1 << index, Ordering::Relaxed);
     holds.holds().joins.fetch_add(1, Ordering::Release);
-    fence(Ordering::SeqCst); // H2, pairs with H1
+    fence(Point::H2, Ordering::SeqCst); // H2, pairs with H1
+    if is_missing(Point::JoinFloor) {
+        return Position::new(0);
+    }
     claimed(table).back(table.slot_count(), Position::new(0))
 }
 
@@ -301,7 +312,7 @@ pub fn join<T: SlotTable, H: HoldTable>(
 /// gave this reader up while it joined, or is just finding out that it has to wait (join again, then).
 pub fn settle_gate<T: SlotTable>(table: &T, entry: &Entry, position: Position) -> bool {
     move_gate(entry, position);
-    fence(Ordering::SeqCst); // H2, pairs with H1
+    fence(Point::H2, Ordering::SeqCst); // H2, pairs with H1
     claimed(table).get() <= position.get().saturating_add(table.slot_count())
 }
 

@@ -3,7 +3,7 @@
 use super::hold::{self, EntryMask, Gates};
 use super::{Descriptor, Generation, Position, State, slot_of};
 use crate::layout::{HoldTable, Slot, SlotTable};
-use crate::sync::{Ordering, fence};
+use crate::sync::{Ordering, Point, at, fence, is_missing};
 
 /// The writer's place in the ring, and what it knows of gates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,8 +100,9 @@ impl Publisher {
             return Claim::Leased(leased);
         }
         self.claim_unheld(table);
-        fence(Ordering::SeqCst); // L1, pairs with L2
-        if hold::leased(table, holds, leasing, self.index).is_empty() {
+        fence(Point::L1, Ordering::SeqCst); // L1, pairs with L2
+        let leased = hold::leased(table, holds, leasing, self.index);
+        if leased.is_empty() || is_missing(Point::L1Look) {
             return Claim::Claimed;
         }
         self.skip(table);
@@ -119,7 +120,7 @@ impl Publisher {
     ) -> Result<(), EntryMask> {
         // Relaxed: ordered by the fence.
         table.live().claimed.store(self.next.get() + 1, Ordering::Relaxed);
-        fence(Ordering::SeqCst); // H1, pairs with H2
+        fence(Point::H1, Ordering::SeqCst); // H1, pairs with H2
         self.gates
             .check(holds, self.next, table.slot_count(), given_up)
             .inspect_err(|_| self.withdraw(table))
@@ -137,7 +138,7 @@ impl Publisher {
         let fewer = table.slot_count().saturating_sub(wanted);
         // Relaxed: ordered by the fence. Readers that join may begin with nothing that is not kept.
         table.live().claimed.store(self.next.get() + 1 + fewer, Ordering::Relaxed);
-        fence(Ordering::SeqCst); // H1, pairs with H2
+        fence(Point::H1, Ordering::SeqCst); // H1, pairs with H2
         self.gates
             .check_move(holds, self.next, table.slot_count(), wanted, given_up)
             .inspect_err(|_| self.withdraw(table))
@@ -157,7 +158,7 @@ impl Publisher {
         slot.head
             .generation
             .store(Generation::new(self.next, State::Writing).word(), Ordering::Relaxed);
-        fence(Ordering::Release); // W1, pairs with R2
+        fence(Point::W1, Ordering::Release); // W1, pairs with R2
         slot
     }
 
@@ -165,7 +166,11 @@ impl Publisher {
     #[cold]
     pub fn skip<T: SlotTable>(&mut self, table: &T) {
         // The head is read like payload, so that it is stored like payload.
-        let head = self.claim_unheld(table).head;
+        let head = if is_missing(Point::SkipWriting) {
+            table.slot(self.index).head
+        } else {
+            self.claim_unheld(table).head
+        };
         head.sequence.store(self.sequence, Ordering::Relaxed);
         head.generation.store(Generation::new(self.next, State::Skipped).word(), Ordering::Release); // W2
         self.step(table);
@@ -180,9 +185,10 @@ impl Publisher {
         slot.head.sequence.store(self.sequence, Ordering::Relaxed);
         slot.head.length.store(length, Ordering::Relaxed);
         slot.head.kind.store(descriptor.word(), Ordering::Relaxed);
-        slot.head
-            .generation
-            .store(Generation::new(self.next, State::Published).word(), Ordering::Release); // W2, pairs with R1
+        slot.head.generation.store(
+            Generation::new(self.next, State::Published).word(),
+            at(Point::W2, Ordering::Release),
+        ); // W2, pairs with R1
         self.step(table);
         self.sequence = self.sequence.wrapping_add(1);
         self.announce_position(table);
@@ -199,8 +205,8 @@ impl Publisher {
     pub fn announce_position<T: SlotTable>(&self, table: &T) {
         let live = table.live();
         // Release: whoever sees it sees the slot published before it (`consume::sequence_of_next`).
-        live.message_count.store(self.sequence, Ordering::Release); // W3
-        live.published.store(self.next.get(), Ordering::Release); // W3, pairs with R3
+        live.message_count.store(self.sequence, at(Point::W3, Ordering::Release)); // W3
+        live.published.store(self.next.get(), at(Point::W3, Ordering::Release)); // W3, pairs with R3
     }
 
     /// Finds where the last writer stopped, from the slots themselves: the header's `published` is
@@ -234,6 +240,7 @@ impl Publisher {
             }
             next = next.max(match generation.state() {
                 State::Published | State::Skipped => position.next(),
+                State::Writing if is_missing(Point::RecoverWriting) => position.next(),
                 State::Writing => position,
                 State::Empty => {
                     return Ok(Err(SlotFault {

@@ -25,7 +25,7 @@
 //! its sleep leaves nothing raised after the next message. A counter would stay raised for ever.
 
 use crate::layout::{Live, Waiters};
-use crate::sync::{Ordering, fence, load_acquire_u32};
+use crate::sync::{Ordering, Point, fence, is_missing, load_acquire_u32};
 
 /// Reader: says that it is about to sleep. Returns the value to wait on; the caller looks for a
 /// message once more before it does.
@@ -34,7 +34,7 @@ pub fn announce(live: &Live, waiters: &Waiters) -> u32 {
     let token = load_acquire_u32(&live.wake_sequence); // R5, pairs with W5
     // Relaxed: ordered against the second look by the fence.
     waiters.word.store(1, Ordering::Relaxed);
-    fence(Ordering::SeqCst); // R4, pairs with W4
+    fence(Point::R4, Ordering::SeqCst); // R4, pairs with W4
     token
 }
 
@@ -42,14 +42,16 @@ pub fn announce(live: &Live, waiters: &Waiters) -> u32 {
 /// been moved.
 #[inline]
 pub fn must_wake(live: &Live, waiters: &Waiters) -> bool {
-    fence(Ordering::SeqCst); // W4, pairs with R4
+    fence(Point::W4, Ordering::SeqCst); // W4, pairs with R4
     // Relaxed: ordered after the publish by the fence.
     if waiters.word.load(Ordering::Relaxed) == 0 {
         return false;
     }
     // Relaxed: the Release store below makes it visible to whoever reads the new number.
     waiters.word.store(0, Ordering::Relaxed);
-    move_on(live);
+    if !is_missing(Point::W5Move) {
+        move_on(live);
+    }
     true
 }
 
