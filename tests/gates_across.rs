@@ -416,8 +416,10 @@ fn a_gate_holds_while_a_ring_is_closed_and_reopened() {
     read_all(&late, 4..8);
 }
 
-/// Ways to lose a control segment.
-const LOSSES: [(&str, fn(&RingName)); 5] = [
+/// A way to lose a control segment.
+type Loss = (&'static str, fn(&RingName));
+
+const LOSSES: [Loss; 5] = [
     ("removed", |ring| std::fs::remove_file(ring.control_path()).unwrap()),
     ("no magic", |ring| Raw::control(ring).set_u64(raw::CONTROL_MAGIC, 0)),
     ("another ring's", |ring| Raw::control(ring).set_u64(raw::CONTROL_RING_ID, 7)),
