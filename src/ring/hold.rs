@@ -131,8 +131,8 @@ impl Gates {
         given_up: EntryMask,
     ) -> Result<(), EntryMask> {
         // Relaxed: ordered by H1; a look follows if it has changed.
-        let joined = holds.holds().joins.load(Ordering::Relaxed) != self.joins;
-        if next < self.limit && !(joined && !is_missing(Point::H1Look)) {
+        let joins = holds.holds().joins.load(Ordering::Relaxed);
+        if (joins == self.joins || is_missing(Point::H1Look)) && next < self.limit {
             return Ok(());
         }
         self.look(holds, next, slot_count, slot_count, given_up)
