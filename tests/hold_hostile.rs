@@ -247,7 +247,7 @@ fn what_noise_has_left_behind_costs_nothing_lasting() {
         let ring = RingName::new("noise-left");
         let writer = writer(&ring, slots, FOR_EVER);
         // Nobody alive owns an entry, so that nobody is waited for.
-        let (writer, refused) = publish_under_noise("noise", &ring, writer, seed as u64);
+        let (writer, _) = publish_under_noise("noise", &ring, writer, seed as u64);
         assert_eq!(writer.stats().stalls, 0);
         assert!(writer.stats().reclaimed > 0);
         // Now and then the kernel is asked about each lease; all are gone soon.
