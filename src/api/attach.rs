@@ -88,11 +88,14 @@ fn check_published(data: &DataSegment) -> std::result::Result<(), HeaderFault> {
     Ok(())
 }
 
-/// Whether the header's `claimed` can be: it is at most a lap ahead of what was published.
-fn check_claimed(data: &DataSegment) -> std::result::Result<(), HeaderFault> {
+/// Checks that the header's `claimed` can be: it is at most a lap ahead of what was published.
+pub(super) fn check_claimed(name: &RingName, data: &DataSegment) -> Result<()> {
     let claimed = load_acquire(&data.live().claimed);
     let limit = load_acquire(&data.live().published).saturating_add(1 + data.slot_count());
-    if claimed > limit { Err(HeaderFault::Field("claimed", claimed, limit)) } else { Ok(()) }
+    if claimed > limit {
+        return Err(header_fault(name, HeaderFault::Field("claimed", claimed, limit)));
+    }
+    Ok(())
 }
 
 /// A cursor at `start`, but at `floor` at the earliest. The writer may go round the ring while one is looked
@@ -141,7 +144,7 @@ pub(super) fn lossless(name: &RingName, options: &ReaderOptions) -> Result<Joine
             .map_err(|reason| reason.on_ring(name))?;
         for _ in 0..JOIN_TRIES {
             let floor = registration.join(&data);
-            check_claimed(&data).map_err(|fault| header_fault(name, fault))?;
+            check_claimed(name, &data)?;
             let cursor = cursor(name, &data, options.start, floor)?;
             let settled = registration.settle_gate(&data, cursor.position());
             // Seen linked after the gate was settled: no writer has begun on another segment without seeing

@@ -80,13 +80,15 @@ impl Inner {
     }
 
     fn move_with(&mut self, attempt: &mut Attempt, wanted: Geometry) -> Result<()> {
-        while let Err(gated) = self.ring.publisher.pass_gates_to_move(
-            &self.ring.data,
-            &self.control,
-            wanted.slot_count,
-            attempt.given_up,
-        ) {
-            self.wait_for_gates(attempt, gated)?;
+        if self.ring.data.identity().holds {
+            while let Err(gated) = self.ring.publisher.pass_gates_to_move(
+                &self.ring.data,
+                &self.control,
+                wanted.slot_count,
+                attempt.given_up,
+            ) {
+                self.wait_for_gates(attempt, gated)?;
+            }
         }
         let moved = roll_over(&self.name, &self.options, &mut self.ring, wanted);
         if moved.is_err() {

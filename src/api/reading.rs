@@ -36,6 +36,17 @@ pub(super) enum Taken<R> {
     Again,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The entry may live on for its leases. In a forked child the gate is still the parent's.
+        if let (Gate::Held, Ok(registration)) = (self.gate, &self.registration)
+            && self.made_in == shm::fork_generation()
+        {
+            registration.leave();
+        }
+    }
+}
+
 /// Where a lossless reader stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
@@ -88,8 +99,10 @@ impl Source<'_> {
             Ok(registration) => registration,
             Err(error) => return Taken::Refused(error),
         };
-        if !self.may_lease(registration, found.position()) {
-            return Taken::Again;
+        match self.may_lease(registration, found.position()) {
+            Ok(true) => {}
+            Ok(false) => return Taken::Again,
+            Err(error) => return Taken::Refused(error),
         }
         let Some(number) = registration.take_lease(self.max_leases) else {
             return Taken::Refused(QADataSwapError::TooManyLeases { limit: self.max_leases });
@@ -98,19 +111,20 @@ impl Source<'_> {
     }
 
     /// Whether the claim that could overwrite `position` knows that this reader leases.
-    fn may_lease(&self, registration: &Registration, position: Position) -> bool {
+    fn may_lease(&self, registration: &Registration, position: Position) -> Result<bool> {
         let floor = self.floor.get().unwrap_or_else(|| registration.begin_leasing(self.data));
         self.floor.set(Some(floor));
         if position >= floor {
-            return true;
+            return Ok(true);
         }
         // A claim was under way. It may be over, or have been that of a writer that is dead.
+        attach::check_claimed(self.name, self.data)?;
         let mut floor = registration.leasing_floor(self.data);
         if !self.data.has_live_writer().unwrap_or(true) {
             floor = Position::new(0);
         }
         self.floor.set(Some(floor));
-        position >= floor
+        Ok(position >= floor)
     }
 }
 
@@ -132,6 +146,8 @@ pub(super) struct Inner {
     overruns: u64,
     timeouts: u64,
     evictions: u64,
+    /// The fork generation it was made in.
+    made_in: u64,
     /// When the segment was last found to be the ring's.
     checked: Instant,
     looks_since_check: u32,
@@ -162,6 +178,7 @@ impl Inner {
             overruns: 0,
             timeouts: 0,
             evictions: 0,
+            made_in: shm::fork_generation(),
             checked: Instant::now(),
             looks_since_check: 0,
         };
@@ -355,11 +372,10 @@ impl Inner {
         if !known.contains(&self.cursor.position().get()) {
             let oldest = attach::cursor(&self.name, &self.data, Start::Oldest, Position::new(0))?;
             let lost = self.cursor.jump(oldest.position(), oldest.sequence());
-            if self.gate == Gate::Held && lost > 0 {
-                return Err(self.evict(lost));
-            }
-            if let Some(error) = self.count_overrun(lost) {
-                return Err(error);
+            match self.gate {
+                Gate::None => self.count_overrun(lost).map_or(Ok(()), Err)?,
+                Gate::Held if lost > 0 => return Err(self.evict(lost)),
+                Gate::Held | Gate::Lost { .. } => self.lost = self.lost.saturating_add(lost),
             }
         }
         // A writer that found no sound control segment has made another, and another data segment with it.
