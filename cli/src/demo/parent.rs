@@ -51,11 +51,11 @@ impl From<io::Error> for Stop {
 /// The readers, by what is special about them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Nothing: it consumes as fast as it can.
+    /// Lossless, and reads in place, as fast as it can.
     Fast,
-    /// Every batch takes it too long.
+    /// Lossy: every batch takes it too long.
     Slow,
-    /// It is killed half-way.
+    /// Like the fast one, but it is killed half-way.
     Victim,
 }
 
@@ -330,6 +330,8 @@ impl<'a> Parent<'a> {
                 rate => (SLOWNESS * 1_000_000).div_ceil(rate),
             };
             list.extend(["--work-us".into(), work_us.to_string()]);
+        } else {
+            list.push("--lossless".into());
         }
         if again {
             list.push("--next".into());

@@ -59,6 +59,9 @@ pub struct ReaderArguments {
     /// Starts with the next message published rather than with the oldest in the ring.
     #[arg(long)]
     pub next: bool,
+    /// Loses nothing, and reads batches in place: the writer waits for it, and it copies nothing.
+    #[arg(long)]
+    pub lossless: bool,
     /// Time that each batch takes besides.
     #[arg(long, default_value_t = 0)]
     pub work_us: u64,
@@ -74,6 +77,7 @@ pub fn run(arguments: &ReaderArguments) -> Fallible<()> {
     let reader = ReaderOptions::new()
         .start(if arguments.next { Start::Next } else { Start::Oldest })
         .wait(arguments.wait.strategy())
+        .lossless(arguments.lossless)
         .attach(&arguments.ring)?;
     let mut seen = Seen::new(&reader)?;
     wire::say(wire::ATTACHED, reader.stats().position)?;
@@ -81,7 +85,12 @@ pub fn run(arguments: &ReaderArguments) -> Fallible<()> {
     let mut work = Duration::from_micros(arguments.work_us);
     let mut tick = 0;
     loop {
-        let now = match reader.read_arrow(TICK_NS / 1_000_000) {
+        let limit_ms = TICK_NS / 1_000_000;
+        let read = match arguments.lossless {
+            true => reader.read_arrow_zero_copy(limit_ms),
+            false => reader.read_arrow(limit_ms),
+        };
+        let now = match read {
             Ok(Some(batch)) => {
                 let now = monotonic_ns();
                 seen.look_at(&batch, &witness, now);

@@ -36,9 +36,9 @@ pub fn introduction(
         "One writer and three readers, each its own process, on ring '{ring}' ({} slots in /dev/shm).\n\
          The writer {events},\n\
          each event as one Arrow batch, {rate}, for {seconds} s. The readers:\n\
-         \x20 fast    consumes every batch as it comes\n\
-         \x20 slow    takes too long for each, loses what is overwritten meanwhile, and counts it\n\
-         \x20 victim  is killed with kill -9 half-way and started again: watch that nobody else notices\n",
+         \x20 fast    lossless: reads every batch in place, without copying it; the writer would wait for it\n\
+         \x20 slow    lossy: takes too long for each, loses what is overwritten meanwhile, and counts it\n\
+         \x20 victim  lossless, and killed with kill -9 half-way and started again: nobody else notices\n",
         grouped(ready.slots),
     )
 }
