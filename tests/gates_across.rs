@@ -394,6 +394,30 @@ fn nothing_is_lost_when_writers_are_killed_that_move_the_ring() {
 }
 
 #[test]
+fn a_lossless_reader_attaches_without_waiting_to_a_ring_that_moves_all_the_time() {
+    let ring = RingName::new("moving");
+    drop(writer(&ring, 4, WAIT));
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let name = ring.name().to_owned();
+    let moving = std::thread::spawn(move || {
+        for slots in [5, 4].into_iter().cycle() {
+            let writer = options(slots, WAIT).create(&name).unwrap();
+            publish(&writer).unwrap();
+            if stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Disconnected) {
+                return writer;
+            }
+        }
+        unreachable!("goes on for ever")
+    });
+    for _ in 0..1_500 {
+        let options = ReaderOptions::new().lossless(true).attach_timeout_ms(0);
+        drop(options.attach(ring.name()).unwrap());
+    }
+    drop(stop);
+    moving.join().unwrap();
+}
+
+#[test]
 fn a_gate_holds_while_a_ring_is_closed_and_reopened() {
     let ring = RingName::new("reopen");
     let first = writer(&ring, 4, REFUSE);

@@ -1,5 +1,6 @@
-//! Who may hold messages: readers that may not write to the control segment do without, entries of the dead are
-//! free, and readers that are killed cost nothing lasting. Each message is the number of those before it.
+//! Who may hold messages, and what is left of it afterwards: readers that may not write to the control segment do
+//! without, entries of the dead are free, and readers that leave or are killed cost nothing lasting. Each message
+//! is the number of those before it.
 //!
 //! The parts with another user need root and are skipped, saying so, where there is none.
 
@@ -487,4 +488,81 @@ fn a_stopped_reader_loses_nothing_and_a_writer_that_refuses_goes_on_beside_it() 
         assert_eq!(child.hear(), number.to_string());
         publish(&writer).unwrap();
     }
+}
+
+#[test]
+fn dropping_a_lossless_reader_frees_a_blocked_writer() {
+    for slots in [1, 4] {
+        let ring = RingName::new("drop");
+        let mut writer = writer(&ring, slots, WAIT);
+        for _ in 0..20 {
+            let reader = lossless().attach(ring.name()).unwrap();
+            publish_many(&writer, slots as u64 - reader.stats().lag);
+            let stalled = Stalled::start(writer);
+            drop(reader);
+            writer = stalled.end();
+        }
+        assert_eq!((writer.stats().reclaimed, writer.stats().stalls), (0, 20));
+    }
+}
+
+#[test]
+fn the_gate_of_a_reader_ends_with_it_even_if_a_lease_of_its_lives_on() {
+    let ring = RingName::new("gate-and-lease");
+    let writer = writer(&ring, 4, REFUSE);
+    let reader = lossless().attach(ring.name()).unwrap();
+    publish_many(&writer, 4);
+    let lease = reader.lease(u64::MAX).unwrap().expect("is there");
+    drop(reader);
+    publish_many(&writer, 20);
+    assert_eq!(*lease, 0u64.to_le_bytes());
+}
+
+#[test]
+fn a_writer_that_wants_fewer_slots_does_not_wait_for_the_dead() {
+    for on_slow_reader in [WAIT, REFUSE, EVICT] {
+        let ring = RingName::new("fewer-dead");
+        let first = writer(&ring, 4, REFUSE);
+        let children = [spawn_idle(&ring, "lossless"), spawn_idle(&ring, "lossless")];
+        publish_many(&first, 4);
+        drop(first);
+        children.into_iter().for_each(Child::kill);
+        let create = options(2, on_slow_reader);
+        let name = ring.name().to_owned();
+        let writer = must_return("takeover", move || create.create(&name).unwrap());
+        publish_many(&writer, 10);
+        let stats = writer.stats();
+        assert_eq!((stats.reclaimed, stats.stalls, stats.evictions), (2, 0, 0));
+    }
+}
+
+#[test]
+fn a_reader_that_finds_no_entry_in_a_new_control_segment_cannot_rejoin() {
+    let ring = RingName::new("no-entry-left");
+    let first = writer(&ring, 4, REFUSE);
+    let reader = lossless().attach(ring.name()).unwrap();
+    publish(&first).unwrap();
+    drop(first);
+    std::fs::remove_file(ring.control_path()).unwrap();
+    let writer = writer(&ring, 4, REFUSE);
+    let attach = |_| ReaderOptions::new().attach(ring.name()).unwrap();
+    let others: Vec<Reader> = (0..ENTRY_COUNT).map(attach).collect();
+    publish_many(&writer, 20);
+    assert_eq!(next(&reader), Some(0));
+    let QADataSwapError::Evicted { lost } = reader.read(0).unwrap_err() else {
+        panic!("lost some")
+    };
+    // To say that it is lossless again would not be true.
+    let reason = match reader.rejoin() {
+        Err(QADataSwapError::HoldsUnavailable { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(reason, HoldsReason::NoFreeEntry);
+    drop(others);
+    let besides = reader.rejoin().unwrap();
+    let lag = reader.stats().lag;
+    assert_eq!(1 + lost + besides + lag, 21);
+    publish_many(&writer, 4 - lag);
+    assert!(matches!(publish(&writer), Err(QADataSwapError::WouldBlock { .. })));
+    (17..21).skip(4 - lag as usize).for_each(|number| assert_eq!(next(&reader), Some(number)));
 }
