@@ -241,7 +241,7 @@ fn a_writer_that_takes_over_goes_round_the_leases_of_living_readers() {
         for round in 1..=50 {
             let mut slot = writer.reserve(CAPACITY).unwrap();
             slot.write_at(0, &[0xee; CAPACITY]).unwrap();
-            drop(slot); // and again, properly
+            // Given up, and again, properly.
             publish(&writer).unwrap();
             let stats = writer.stats();
             assert_eq!((stats.epoch, stats.reclaimed), (2, 0));
