@@ -205,6 +205,7 @@ impl Inner {
             overruns: self.overruns,
             timeouts: self.timeouts,
             position,
+            sequence: self.cursor.sequence(),
             lag: self.published().saturating_sub(position),
             registered: self.registration.is_ok(),
             leases: self.registration.as_ref().map_or(0, |r| r.lease_count() as u64),

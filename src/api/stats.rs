@@ -68,6 +68,9 @@ pub struct ReaderStats {
     pub timeouts: u64,
     /// Position of the next message to consume.
     pub position: u64,
+    /// Message sequence of the next message to consume: how many were published before it since the ring
+    /// began. (Positions also count slots that the writer passed over.)
+    pub sequence: u64,
     /// Positions published and not yet consumed.
     pub lag: u64,
     /// Whether the reader has an entry in the control segment (is listed, and is woken from sleep).

@@ -84,7 +84,7 @@ pub enum Fate {
 pub struct Life {
     pub role: Role,
     pub fate: Fate,
-    /// Position it attached at.
+    /// Message sequence it attached at.
     pub attached: u64,
     pub report: ReaderReport,
     process: Process,
@@ -284,7 +284,7 @@ impl<'a> Parent<'a> {
             wire::ERROR => return Err(Stop::Failed(format!("{who}: {rest}").into())),
             wire::ATTACHED => {
                 life.attached = rest.parse().map_err(|_| unheard_of(line))?;
-                life.report.position = life.attached;
+                life.report.sequence = life.attached;
                 life.report.next_event = life.attached;
                 life.fate = if killed { Fate::Killed } else { Fate::Reading };
             }

@@ -80,7 +80,7 @@ pub fn run(arguments: &ReaderArguments) -> Fallible<()> {
         .lossless(arguments.lossless)
         .attach(&arguments.ring)?;
     let mut seen = Seen::new(&reader)?;
-    wire::say(wire::ATTACHED, reader.stats().position)?;
+    wire::say(wire::ATTACHED, reader.stats().sequence)?;
     let start = wire::await_go(&orders)?;
     let mut work = Duration::from_micros(arguments.work_us);
     let mut tick = 0;
@@ -136,8 +136,8 @@ impl Seen {
     fn new(reader: &Reader) -> Fallible<Self> {
         Ok(Self {
             latency: clock::histogram(),
-            // Events and positions are both counted from the first message of the ring.
-            next_event: reader.stats().position,
+            // Events are counted from the first message of the ring.
+            next_event: reader.stats().sequence,
             missing: 0,
             damaged: 0,
             first_ns: None,
@@ -173,7 +173,7 @@ impl Seen {
             consumed: stats.consumed,
             lost: stats.lost,
             lag: stats.lag,
-            position: stats.position,
+            sequence: stats.sequence,
             missing: self.missing,
             next_event: self.next_event,
             damaged: self.damaged,

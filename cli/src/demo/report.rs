@@ -198,7 +198,7 @@ pub fn verdict(out: &mut impl Write, good: bool) -> io::Result<()> {
 
 /// Messages published while the reader was attached, as far as it has reported.
 fn published_for(life: &Life, written: &WriterReport) -> u64 {
-    let until = if life.fate == Fate::Killed { life.report.position } else { written.published };
+    let until = if life.fate == Fate::Killed { life.report.sequence } else { written.published };
     until.saturating_sub(life.attached)
 }
 

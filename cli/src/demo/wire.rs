@@ -135,7 +135,7 @@ numbers! {
         /// Messages published and not yet consumed.
         lag,
         /// Position of the next message.
-        position,
+        sequence,
         /// Events missing between those consumed, by their numbers.
         missing,
         /// Number of the event to come.
