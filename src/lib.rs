@@ -51,6 +51,11 @@
 #[cfg(not(all(target_os = "linux", target_endian = "little", target_pointer_width = "64")))]
 compile_error!("qadataswap needs 64-bit little-endian Linux (futex, open-file-description locks)");
 
+#[cfg(not(qads_crash))]
+mod crash;
+#[cfg(qads_crash)]
+#[doc(hidden)]
+pub mod crash;
 #[cfg(qads_loom)]
 #[doc(hidden)]
 pub mod layout;

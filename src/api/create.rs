@@ -14,6 +14,7 @@
 
 use super::writer::{Inner, Writer};
 use super::{WriterOptions, header_fault, writer_alive};
+use crate::crash;
 use crate::error::{QADataSwapError, Result};
 use crate::layout::{
     ControlSegment, DataSegment, Geometry, HeaderFault, Identity, RingState, SlotTable,
@@ -99,9 +100,11 @@ impl Writer {
         loop {
             match Segment::create(&object, options.mode) {
                 Ok(segment) => {
+                    crash::point("create: object made");
                     // Another process may have found the new object before it was locked, taken it
                     // for one whose creator died, and removed it.
                     let locked = DataSegment::lock_as_writer(&segment).map_err(on_ring)?;
+                    crash::point("create: object locked");
                     if locked && segment.is_named(&object).map_err(on_ring)? {
                         let own = segment.id().map_err(on_ring)?;
                         return create_ring(name, options, segment, geometry).inspect_err(|_| {
@@ -144,6 +147,7 @@ impl Writer {
         if !locked {
             return Err(writer_alive(name, segment));
         }
+        crash::point("take over: locked");
         let data = match DataSegment::attach(segment, Access::ReadWrite, options.backing)
             .map_err(on_ring)?
         {
@@ -163,6 +167,7 @@ impl Writer {
             found: fault.found,
             expected: fault.expected,
         })?;
+        crash::point("take over: place found");
         // What a rollover that was cut short has left behind.
         let _ = shm::unlink(&name.next_object());
         let identity = data.identity();
@@ -171,11 +176,14 @@ impl Writer {
         let mut ring = Ring::new(data, publisher, options);
         ring.allocate(1).map_err(|error| error.on_allocation(name.as_str(), 4096))?;
         ring.data.set_owner(Process::current());
+        crash::point("take over: owner stored");
         ring.publisher.announce_position(&ring.data);
         // What the last writer had claimed and not published is not claimed any more.
         ring.publisher.withdraw(&ring.data);
+        crash::point("take over: position announced");
         // Release: readers that see the ring open again see its writer.
         ring.data.header().owner.state.store(RingState::Open as u32, Ordering::Release);
+        crash::point("take over: opened");
         // A writer killed between its last publish and its wake-up call left readers asleep.
         wake_everybody(&ring.data);
         Ok(Some((ring, control)))
@@ -216,6 +224,7 @@ fn create_ring(
         holds: options.holds,
     };
     let control = open_control(name, options, identity.ring_id, 0)?;
+    crash::point("create: control segment made");
     let no_space = |error: SysError| error.on_allocation(name.as_str(), geometry.segment_bytes);
     let data =
         DataSegment::create(segment, geometry, identity, options.backing).map_err(no_space)?;
@@ -223,7 +232,9 @@ fn create_ring(
     let mut ring = Ring::new(data, publisher, options);
     ring.allocate(1).map_err(no_space)?;
     ring.data.set_owner(Process::current());
+    crash::point("create: header stored");
     ring.data.set_ready();
+    crash::point("create: ready");
     Ok((ring, control))
 }
 
@@ -263,8 +274,10 @@ pub(super) fn roll_over(
         if !ring.data.segment().is_named(&name.data_object()).unwrap_or(false) {
             return Err(QADataSwapError::NotFound { name: name.as_str().to_owned() });
         }
+        crash::point("roll over: ready");
         shm::rename(&name.next_object(), &name.data_object())
             .map_err(|error| error.on_ring(name.as_str()))?;
+        crash::point("roll over: renamed");
         Ok(next)
     });
     let next = prepared.inspect_err(|_| {
@@ -272,6 +285,7 @@ pub(super) fn roll_over(
     })?;
     let old = std::mem::replace(ring, next);
     end(&old.data, RingState::Superseded);
+    crash::point("roll over: marked");
     Ok(())
 }
 
@@ -279,6 +293,7 @@ pub(super) fn roll_over(
 pub(super) fn end(data: &DataSegment, state: RingState) {
     // Release: a reader that sees this sees all that was published before.
     data.header().owner.state.store(state as u32, Ordering::Release);
+    crash::point("end: state stored");
     wake_everybody(data);
 }
 
@@ -301,6 +316,7 @@ fn prepare_next(
     if !DataSegment::lock_as_writer(&segment).map_err(|e| e.on_ring(name.as_str()))? {
         return Err(writer_alive(name, segment));
     }
+    crash::point("roll over: object made");
     let (next, sequence) = (old.publisher.position(), old.publisher.sequence());
     // One slot of the new segment stays free for the next message.
     let retained = old.data.slot_count().min(wanted.slot_count - 1);
@@ -326,6 +342,7 @@ fn prepare_next(
     ring.publisher.announce_position(&ring.data);
     ring.publisher.withdraw(&ring.data);
     ring.data.copy_owner(&old.data);
+    crash::point("roll over: messages carried over");
     ring.data.set_ready();
     Ok(ring)
 }

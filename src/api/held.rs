@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::OnSlowReader;
 use super::create::{Ring, roll_over};
 use super::writer::Inner;
+use crate::crash;
 use crate::error::{QADataSwapError, Result};
 use crate::layout::{ControlSegment, Entry, Geometry, HoldTable, SlotTable};
 use crate::ring::hold::{self, EntryMask};
@@ -90,6 +91,7 @@ impl Inner {
                 self.wait_for_gates(attempt, gated)?;
             }
         }
+        crash::point("roll over: gates passed");
         let moved = roll_over(&self.name, &self.options, &mut self.ring, wanted);
         if moved.is_err() {
             self.ring.publisher.withdraw(&self.ring.data);
@@ -201,6 +203,7 @@ impl Inner {
             // Relaxed: H1 puts it before the look that comes next. A reader that still misses it costs a
             // slice.
             blocked.store(1, Ordering::Relaxed);
+            crash::point("wait for gate: blocked stored");
             attempt.armed = true;
         } else {
             futex_wait(blocked, 1, left.min(SLICE));

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use super::registration::Registration;
+use crate::crash;
 use crate::layout::{DataSegment, SlotTable};
 use crate::ring::Position;
 use crate::ring::consume::{Found, Message};
@@ -74,7 +75,9 @@ impl Lease {
     ) -> Option<Self> {
         let held = Held { registration: registration.clone(), number, made_in: fork_generation() };
         let position = found.position();
-        hold::lease(&**data, registration.entry(), number, found).then(|| Self {
+        let leased = hold::lease(&**data, registration.entry(), number, found);
+        crash::point("lease: confirmed");
+        leased.then(|| Self {
             held,
             data: data.clone(),
             slot_index: position.index(data.slot_count()),

@@ -22,6 +22,7 @@ pub use writer::Writer;
 #[cfg(feature = "arrow")]
 pub use reader::Batches;
 
+use crate::crash;
 use crate::error::{QADataSwapError, Result};
 use crate::layout::{DataSegment, HeaderFault};
 use crate::name::RingName;
@@ -123,6 +124,7 @@ fn remove_objects(name: &RingName) -> Result<()> {
             _ => {}
         }
     }
+    crash::point("remove: control segment removed");
     shm::unlink(&name.data_object()).map_err(|error| error.on_ring(name.as_str()))
 }
 

@@ -7,6 +7,7 @@ use super::reading::{Gate, Inner, Source, Taken};
 use super::{Lease, ReaderOptions, ReaderStats, check_fork};
 #[cfg(feature = "arrow")]
 use crate::codec::{DecodedStream, Reading};
+use crate::crash;
 use crate::error::{QADataSwapError, Result};
 use crate::name::RingName;
 use crate::ring::consume::{Found, Look, Message};
@@ -601,6 +602,7 @@ impl Reader {
                         }
                         Ok(Taken::Refused(error)) => return Err(error),
                         Ok(Taken::Copied(copied)) if found.is_intact() => {
+                            crash::point("consume: copied");
                             let value = copied?;
                             let missing = inner.cursor.advance(&found);
                             inner.count_consumed(missing);

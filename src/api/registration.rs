@@ -3,6 +3,7 @@
 //! The entry is held by the kernel's lock on it, and outlives the reader as long as leases do: whoever has
 //! the last reference gives it back.
 
+use crate::crash;
 use crate::error::HoldsReason;
 use crate::layout::{ControlSegment, DataSegment, Entry, EntryKind, HoldTable, Waiters};
 use crate::name::RingName;
@@ -45,6 +46,7 @@ impl Registration {
         entry.pid.store(process.pid, Ordering::Relaxed);
         entry.start_ticks.store(process.start_ticks, Ordering::Relaxed);
         entry.kind.store(kind as u32, Ordering::Relaxed);
+        crash::point("register: filled in");
         Ok(registration)
     }
 
@@ -80,6 +82,7 @@ impl Registration {
     #[inline(always)]
     pub(super) fn move_gate(&self, position: Position) {
         hold::move_gate(self.entry(), position);
+        crash::point("gate: moved");
         self.wake_writer();
     }
 

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::control::{ControlHeader, Entry, EntryKind, HoldTable, Holds, Waiters};
 use super::data::{Header, Immutable, Live, RingState, Slot, SlotHead, SlotTable};
 use super::geometry::{Geometry, INLINE_OFFSET, STREAM_OFFSET};
+use crate::crash;
 use crate::error::Result;
 use crate::shm::{Access, Backing, Process, Segment, SysError};
 use crate::sync::{AtomicU64, Ordering, load_acquire};
@@ -412,7 +413,9 @@ impl ControlSegment {
         // Twice, because a writer takes the lock of a dead reader's entry for a moment (`reclaim_entry`).
         for index in (0..ENTRY_COUNT).chain(0..ENTRY_COUNT) {
             if self.segment.try_lock(entry_lock(index))? {
+                crash::point("register: entry taken");
                 self.clear_entry(index);
+                crash::point("register: entry cleared");
                 return Ok(Some(index));
             }
         }
@@ -422,6 +425,7 @@ impl ControlSegment {
     /// Gives back an entry that this handle took, and all that it holds.
     pub fn give_back_entry(&self, index: usize) {
         self.clear_entry(index);
+        crash::point("reclaim: entry cleared");
         // A failure leaves the lock to the end of the handle, when the kernel releases it.
         let _ = self.segment.unlock(entry_lock(index));
     }
@@ -432,6 +436,7 @@ impl ControlSegment {
     pub fn reclaim_entry(&self, index: usize) -> Result<bool, SysError> {
         let dead = self.segment.try_lock(entry_lock(index))?;
         if dead {
+            crash::point("reclaim: entry locked");
             self.give_back_entry(index);
         }
         Ok(dead)

@@ -51,6 +51,7 @@
 
 use super::Position;
 use super::consume::Found;
+use crate::crash;
 use crate::layout::{Entry, HoldTable, LEASES_PER_ENTRY, SlotTable};
 use crate::sync::{Ordering, Point, fence, is_missing, load_acquire};
 
@@ -263,6 +264,7 @@ pub fn begin_leasing<T: SlotTable, H: HoldTable>(table: &T, holds: &H, index: us
     // Relaxed: the fence orders it.
     holds.entry(index).segment_number.store(table.segment_number(), Ordering::Relaxed);
     holds.holds().leasing.fetch_or(1 << index, Ordering::Relaxed);
+    crash::point("lease: announced");
     fence(Point::H2Lease, Ordering::SeqCst); // H2, pairs with H1
     if is_missing(Point::LeaseFloor) {
         return Position::new(0);
@@ -278,6 +280,7 @@ pub fn lease<T: SlotTable>(table: &T, entry: &Entry, number: usize, found: &Foun
     let word = found.position().index(table.slot_count()) as u32 + 1;
     // Release: whoever sees the lease sees which segment it is for.
     entry.leases[number].store(word, Ordering::Release);
+    crash::point("lease: stored");
     fence(Point::L2, Ordering::SeqCst); // L2, pairs with L1
     found.is_intact() || is_missing(Point::L2Look)
 }
@@ -286,6 +289,7 @@ pub fn lease<T: SlotTable>(table: &T, entry: &Entry, number: usize, found: &Foun
 #[inline]
 pub fn release(entry: &Entry, number: usize) {
     entry.leases[number].store(0, Ordering::Release); // H3: what was read under it was read before
+    crash::point("lease: released");
 }
 
 /// Reader: begins to set up a gate; nothing that is in the ring from now on is overwritten until it is
@@ -299,8 +303,11 @@ pub fn join<T: SlotTable, H: HoldTable>(
 ) -> Position {
     // Relaxed: the Release below publishes both.
     holds.entry(index).gate.store(Entry::JOINING | attempt, Ordering::Relaxed);
+    crash::point("join: joining stored");
     holds.holds().gating.fetch_or(1 << index, Ordering::Relaxed);
+    crash::point("join: bit raised");
     holds.holds().joins.fetch_add(1, Ordering::Release);
+    crash::point("join: joins moved");
     fence(Point::H2, Ordering::SeqCst); // H2, pairs with H1
     if is_missing(Point::JoinFloor) {
         return Position::new(0);
@@ -312,6 +319,7 @@ pub fn join<T: SlotTable, H: HoldTable>(
 /// gave this reader up while it joined, or is just finding out that it has to wait (join again, then).
 pub fn settle_gate<T: SlotTable>(table: &T, entry: &Entry, position: Position) -> bool {
     move_gate(entry, position);
+    crash::point("settle: gate stored");
     fence(Point::H2, Ordering::SeqCst); // H2, pairs with H1
     claimed(table).get() <= position.get().saturating_add(table.slot_count())
 }
@@ -325,6 +333,7 @@ pub fn move_gate(entry: &Entry, position: Position) {
 /// Reader: takes its gate away.
 pub fn leave<H: HoldTable>(holds: &H, index: usize) {
     holds.entry(index).gate.store(0, Ordering::Release); // H3, as in `move_gate`
+    crash::point("leave: gate withdrawn");
     holds.holds().gating.fetch_and(!(1 << index), Ordering::Release);
 }
 

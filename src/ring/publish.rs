@@ -2,6 +2,7 @@
 
 use super::hold::{self, EntryMask, Gates};
 use super::{Descriptor, Generation, Position, State, slot_of};
+use crate::crash;
 use crate::layout::{HoldTable, Slot, SlotTable};
 use crate::sync::{Ordering, Point, at, fence, is_missing};
 
@@ -89,6 +90,7 @@ impl Publisher {
         if let Err(gated) = self.pass_gates(table, holds, given_up) {
             return Claim::Gated(gated);
         }
+        crash::point("claim: gates passed");
         let leasing = hold::leasing(holds);
         if leasing.is_empty() {
             self.claim_unheld(table);
@@ -120,6 +122,7 @@ impl Publisher {
     ) -> Result<(), EntryMask> {
         // Relaxed: ordered by the fence.
         table.live().claimed.store(self.next.get() + 1, Ordering::Relaxed);
+        crash::point("claim: claimed stored");
         fence(Point::H1, Ordering::SeqCst); // H1, pairs with H2
         self.gates
             .check(holds, self.next, table.slot_count(), given_up)
@@ -158,6 +161,7 @@ impl Publisher {
         slot.head
             .generation
             .store(Generation::new(self.next, State::Writing).word(), Ordering::Relaxed);
+        crash::point("claim: writing stored");
         fence(Point::W1, Ordering::Release); // W1, pairs with R2
         slot
     }
@@ -172,7 +176,9 @@ impl Publisher {
             self.claim_unheld(table).head
         };
         head.sequence.store(self.sequence, Ordering::Relaxed);
+        crash::point("skip: sequence stored");
         head.generation.store(Generation::new(self.next, State::Skipped).word(), Ordering::Release); // W2
+        crash::point("skip: skipped stored");
         self.step(table);
         self.announce_position(table);
     }
@@ -180,18 +186,22 @@ impl Publisher {
     /// Publishes the message of `length` bytes stored into the claimed slot.
     #[inline(always)]
     pub fn publish<T: SlotTable>(&mut self, table: &T, descriptor: Descriptor, length: u32) {
+        crash::point("publish: payload stored");
         let slot = table.slot(self.index);
         // Relaxed, like the payload: all of it is ordered by W2.
         slot.head.sequence.store(self.sequence, Ordering::Relaxed);
         slot.head.length.store(length, Ordering::Relaxed);
         slot.head.kind.store(descriptor.word(), Ordering::Relaxed);
+        crash::point("publish: head stored");
         slot.head.generation.store(
             Generation::new(self.next, State::Published).word(),
             at(Point::W2, Ordering::Release),
         ); // W2, pairs with R1
+        crash::point("publish: published stored");
         self.step(table);
         self.sequence = self.sequence.wrapping_add(1);
         self.announce_position(table);
+        crash::point("publish: announced");
     }
 
     #[inline(always)]

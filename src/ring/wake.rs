@@ -24,6 +24,7 @@
 //! *A dead sleeper costs one wake-up call.* The writer lowers the word itself, so a reader killed in
 //! its sleep leaves nothing raised after the next message. A counter would stay raised for ever.
 
+use crate::crash;
 use crate::layout::{Live, Waiters};
 use crate::sync::{Ordering, Point, fence, is_missing, load_acquire_u32};
 
@@ -34,6 +35,7 @@ pub fn announce(live: &Live, waiters: &Waiters) -> u32 {
     let token = load_acquire_u32(&live.wake_sequence); // R5, pairs with W5
     // Relaxed: ordered against the second look by the fence.
     waiters.word.store(1, Ordering::Relaxed);
+    crash::point("sleep: waiters raised");
     fence(Point::R4, Ordering::SeqCst); // R4, pairs with W4
     token
 }
@@ -49,9 +51,11 @@ pub fn must_wake(live: &Live, waiters: &Waiters) -> bool {
     }
     // Relaxed: the Release store below makes it visible to whoever reads the new number.
     waiters.word.store(0, Ordering::Relaxed);
+    crash::point("wake: waiters lowered");
     if !is_missing(Point::W5Move) {
         move_on(live);
     }
+    crash::point("wake: futex word moved");
     true
 }
 
