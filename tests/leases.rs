@@ -8,8 +8,8 @@ use std::sync::mpsc::{Sender, channel};
 
 use qadataswap::arrow_array::{Int64Array, RecordBatch};
 use qadataswap::{
-    Lease, OnOverrun, QADataSwapError, Reader, ReaderOptions, Result, WaitStrategy, Writer,
-    WriterOptions, create_reader,
+    Lease, OnOverrun, OnSlowReader, QADataSwapError, Reader, ReaderOptions, Result, WaitStrategy,
+    Writer, WriterOptions, create_reader,
 };
 use support::numbered::{self, Random};
 use support::threads::{Thread, wait_until};
@@ -470,4 +470,35 @@ fn a_reader_that_waits_for_a_message_to_lease_is_woken() {
 
 fn lease_in_time(reader: &Reader) -> Lease {
     reader.lease(u64::MAX).unwrap().expect("waited for")
+}
+
+#[test]
+fn a_write_is_not_refused_while_there_is_a_slot_that_nobody_leases() {
+    for slots in [2, 3] {
+        let ring = RingName::new("moving");
+        let options = WriterOptions::new(slots).slot_capacity(CAPACITY);
+        let options = options.on_slow_reader(OnSlowReader::Wait { limit_ms: u64::MAX });
+        let writer = options.create(ring.name()).unwrap();
+        // Lossless, so that it is never far from the writer.
+        let reader = ReaderOptions::new().lossless(true).attach(ring.name()).unwrap();
+        let leasing = std::thread::spawn(move || {
+            let mut held = VecDeque::new();
+            loop {
+                match reader.lease(u64::MAX) {
+                    Ok(lease) => held.push_back(lease.expect("waited for")),
+                    Err(QADataSwapError::Closed) => break reader.stats().consumed,
+                    Err(error) => panic!("{error}"),
+                }
+                // All but one at a time.
+                while held.len() > slots - 2 {
+                    held.pop_front();
+                }
+            }
+        });
+        let refused = (0..20_000).find_map(|_| publish(&writer).err());
+        let published = writer.stats().published;
+        writer.close().unwrap();
+        assert_eq!(leasing.join().unwrap(), published);
+        assert!(refused.is_none(), "{slots} slots, after {published} messages: {refused:?}");
+    }
 }

@@ -1,8 +1,6 @@
 //! Record batches in place: equal to the copies, in the ring to the last buffer, and refused where that
 //! cannot be. (How long they are there: `zero_copy_leases.rs`.)
 
-#[path = "arrow/support.rs"]
-mod arrow;
 #[path = "arrow/generate.rs"]
 mod generate;
 #[path = "arrow/in_place.rs"]
@@ -12,13 +10,12 @@ mod support;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use arrow::assert_same;
 use arrow_array::types::Int32Type;
 use arrow_array::{Array, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_ipc::writer::DictionaryHandling;
 use arrow_schema::{DataType, Field, Schema};
 use generate::{Nulls, all_types, array, batch, dictionary, item};
-use in_place::{Ring, aligned_to, arrow_error, assert_in_ring, foreign};
+use in_place::{Ring, aligned_to, arrow_error, assert_in_ring, assert_same, foreign};
 use qadataswap::{Batches, QADataSwapError};
 
 #[test]
@@ -105,13 +102,14 @@ fn several_batches_and_none_come_as_they_were_published() {
 
 #[test]
 fn streams_of_other_implementations_are_read_in_place_or_refused_for_a_copy() {
-    let Some(folder) = arrow::data("arrow-golden") else {
+    let Some(folder) = support::shared_data("arrow-golden") else {
         return;
     };
     let ring = Ring::new("golden", 4);
     let mut in_place = 0;
-    for (path, bytes) in arrow::files(folder) {
-        let what = path.display().to_string();
+    let below = |folder| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    for path in below(folder).flat_map(below) {
+        let (what, bytes) = (path.display().to_string(), std::fs::read(&path).unwrap());
         ring.writer.write_ipc_stream(&bytes).unwrap();
         let copy = match ring.copying.read_batches(0) {
             Ok(copy) => copy.expect("was published"),

@@ -11,7 +11,7 @@ use arrow_ipc::MetadataVersion;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::SchemaRef;
 use qadataswap::{
-    QADataSwapError, Reader, ReaderOptions, Result, Writer, WriterOptions, create_reader,
+    Batches, QADataSwapError, Reader, ReaderOptions, Result, Writer, WriterOptions, create_reader,
 };
 
 use crate::support::RingName;
@@ -138,5 +138,16 @@ pub fn arrow_error<T: std::fmt::Debug>(what: &str, result: Result<T>) -> String 
     match result {
         Err(QADataSwapError::ArrowError(error)) => error.to_string(),
         other => panic!("{what}: {other:?}"),
+    }
+}
+
+/// Asserts that what came back is what went in, and valid.
+#[track_caller]
+pub fn assert_same(what: &str, schema: &SchemaRef, batches: &[RecordBatch], found: &Batches) {
+    assert_eq!((schema, batches.len()), (&found.schema, found.batches.len()), "{what}");
+    for (expected, found) in batches.iter().zip(&found.batches) {
+        assert_eq!(schema, &found.schema(), "{what}");
+        assert_eq!(expected, found, "{what}");
+        found.columns().iter().for_each(|column| column.to_data().validate_full().expect(what));
     }
 }
