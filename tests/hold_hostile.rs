@@ -445,6 +445,25 @@ fn forged_leases_of_a_stopped_reader_cost_a_refusal_that_names_it_and_end_with_i
 }
 
 #[test]
+fn a_write_that_leases_of_the_living_refused_goes_through_as_soon_as_they_are_dead() {
+    for slots in [1, 4, 8] {
+        let ring = RingName::new("leased-dead");
+        let writer = writer(&ring, slots, REFUSE);
+        let child = stopped(&ring, "lossy");
+        let control = Raw::control(&ring);
+        for number in 0..slots as u32 {
+            control.set_u32(entry(0, raw::ENTRY_LEASES + 4 * u64::from(number)), number + 1);
+        }
+        control.set_u64(raw::LEASING, 1);
+        // Now it knows that they live, and asks the kernel again only now and then.
+        publish(&writer).unwrap_err();
+        child.kill();
+        publish(&writer).unwrap();
+        assert_eq!((writer.stats().reclaimed, writer.stats().lease_skips), (1, 0));
+    }
+}
+
+#[test]
 fn who_an_entry_says_it_is_decides_nothing() {
     let ring = RingName::new("identity");
     let writer = writer(&ring, 2, REFUSE);
