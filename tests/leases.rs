@@ -495,7 +495,7 @@ fn a_write_is_not_refused_while_there_is_a_slot_that_nobody_leases() {
                 }
             }
         });
-        let refused = (0..20_000).find_map(|_| publish(&writer).err());
+        let refused = (0..4_000).find_map(|_| publish(&writer).err());
         let published = writer.stats().published;
         writer.close().unwrap();
         assert_eq!(leasing.join().unwrap(), published);
