@@ -186,10 +186,11 @@ pub enum QADataSwapError {
         /// How many it may have.
         limit: usize,
     },
-    /// The message cannot be had without copying, because buffers in it are not aligned as their types need.
+    /// The message cannot be had without copying, because buffers in it are not aligned as their types need,
+    /// or a dictionary in it comes in parts.
     /// It has not been consumed: read a copy with [`Reader::read_arrow`](crate::Reader::read_arrow).
     NotAligned,
-    /// The message has not exactly one record batch. It has not been consumed: read it with
+    /// The message has several record batches. It has not been consumed: read it with
     /// [`Reader::read_batches_zero_copy`](crate::Reader::read_batches_zero_copy), or as a copy with
     /// [`Reader::read_arrow`](crate::Reader::read_arrow).
     NotOneBatch {

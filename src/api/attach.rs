@@ -138,7 +138,7 @@ pub(super) fn lossless(name: &RingName, options: &ReaderOptions) -> Result<Joine
     let on_ring = |error: SysError| error.on_ring(name.as_str());
     let started = Instant::now();
     let limit = Duration::from_millis(options.attach_timeout_ms);
-    loop {
+    'segment: loop {
         let data = data_segment(name, options)?;
         let registration = register(name, options, &data, EntryKind::Gating)
             .map_err(|reason| reason.on_ring(name))?;
@@ -150,7 +150,8 @@ pub(super) fn lossless(name: &RingName, options: &ReaderOptions) -> Result<Joine
             // Seen linked after the gate was settled: no writer has begun on another segment without seeing
             // it.
             if data.segment().is_unlinked().map_err(on_ring)? {
-                break;
+                // Another has its name: that costs no time.
+                continue 'segment;
             }
             if settled {
                 return Ok(Joined { data, registration, cursor });

@@ -23,6 +23,9 @@ const LOOKS_PER_QUESTION: u8 = 64;
 /// Most entries that one write takes from the dead: more there can be only if somebody forges them.
 const MOST_RECLAIMED: u32 = 128;
 
+/// Laps that a write makes around leases that move.
+const MOST_LAPS: u32 = 64;
+
 /// What holds have made this writer do.
 #[derive(Debug)]
 pub(super) struct HoldStats {
@@ -50,12 +53,20 @@ struct Attempt {
     /// Whether a reader that moves its gate will wake this writer.
     armed: bool,
     skipped: u64,
+    laps: u32,
     reclaimed: u32,
 }
 
 impl Attempt {
     fn new() -> Self {
-        Self { given_up: EntryMask::NONE, stalled: None, armed: false, skipped: 0, reclaimed: 0 }
+        Self {
+            given_up: EntryMask::NONE,
+            stalled: None,
+            armed: false,
+            skipped: 0,
+            laps: 0,
+            reclaimed: 0,
+        }
     }
 }
 
@@ -148,6 +159,12 @@ impl Inner {
             return Ok(());
         }
         attempt.skipped = 0;
+        // Leases that move along with the writer may be met in turn, with a slot free at any time.
+        let leased = hold::all_leases(&self.ring.data, &self.control).0;
+        if leased < self.ring.data.slot_count() && attempt.laps < MOST_LAPS {
+            attempt.laps += 1;
+            return Ok(());
+        }
         self.refuse_leased(attempt)
     }
 
@@ -234,14 +251,14 @@ impl Inner {
     /// The error that names the slowest of the readers in the way.
     fn would_block(&self, by: EntryMask) -> QADataSwapError {
         // Relaxed: for the message only.
-        let gate = |index: &usize| self.control.entry(*index).gate.load(Ordering::Relaxed);
-        let slowest = by.iter().min_by_key(gate).unwrap_or_default();
-        let word = gate(&slowest);
-        let behind = if word & Entry::JOINING == 0 {
-            self.ring.publisher.position().get().saturating_sub(word.saturating_sub(1))
-        } else {
-            0
+        let gate = |index: usize| self.control.entry(index).gate.load(Ordering::Relaxed);
+        // One that has left meanwhile, or just joins, is behind by nothing.
+        let behind = |word: u64| match word {
+            0 | Entry::JOINING.. => 0,
+            word => self.ring.publisher.position().get().saturating_sub(word - 1),
         };
+        let seen = by.iter().map(|index| (behind(gate(index)), index));
+        let (behind, slowest) = seen.max_by_key(|(behind, _)| *behind).unwrap_or_default();
         let pid = pid_of(&self.control, slowest);
         QADataSwapError::WouldBlock { name: self.name.as_str().to_owned(), pid, behind }
     }

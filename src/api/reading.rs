@@ -494,6 +494,7 @@ impl Inner {
         if self.data.segment().is_unlinked().map_err(on_ring)? {
             self.attach_next()?;
         }
+        self.register_again()?;
         if let Err(reason) = &self.registration {
             return Err(reason.on_ring(&self.name));
         }

@@ -100,7 +100,9 @@ fn decode(stream: &Buffer, mut decoder: Decoder) -> Result<DecodedStream, ArrowE
     while let Some(frame) = check::next_frame(stream, &mut position)? {
         let body = stream.slice_with_length(frame.body.start, frame.body.len());
         let version = frame.message.version();
-        match checker.message(&frame.message, Body::Whole(&body))? {
+        let checked =
+            if decoder.require_alignment { Body::InPlace(&body) } else { Body::Whole(&body) };
+        match checker.message(&frame.message, checked)? {
             Step::Schema(found) => {
                 for (id, values) in checker.dictionary_types() {
                     // A dictionary may never be sent if nothing refers to it.
@@ -150,7 +152,11 @@ impl Decoder {
         let mut values = decoded.column(0).clone();
         if batch.isDelta()
             && let Some(known) = self.dictionaries.get(&batch.id())
+            && !known.is_empty()
         {
+            if self.require_alignment {
+                return Err(fault("a dictionary that comes in parts cannot be read in place"));
+            }
             require_small_offsets(&[&known.to_data(), &values.to_data()])?;
             values = concat(&[known.as_ref(), values.as_ref()])?;
         }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use arrow_buffer::Buffer;
+use arrow_data::BufferSpec;
 use arrow_ipc::{FieldNode, MetadataVersion};
 use arrow_schema::{ArrowError, DataType, Field, Schema, UnionMode};
 use flatbuffers::VectorIter;
@@ -13,6 +14,8 @@ use super::{fault, in_field};
 #[derive(Clone, Copy)]
 pub(super) enum Body<'a> {
     Whole(&'a Buffer),
+    /// The same, to be read where it is: arrow-rs panics on what is not aligned there.
+    InPlace(&'a Buffer),
     /// The length, and the non-empty buffers with where they start.
     Parts(u64, &'a [(usize, &'a Buffer)]),
 }
@@ -20,7 +23,7 @@ pub(super) enum Body<'a> {
 impl<'a> Body<'a> {
     fn len(&self) -> u64 {
         match self {
-            Body::Whole(bytes) => bytes.len() as u64,
+            Body::Whole(bytes) | Body::InPlace(bytes) => bytes.len() as u64,
             Body::Parts(len, _) => *len,
         }
     }
@@ -28,7 +31,7 @@ impl<'a> Body<'a> {
     /// The bytes from `start` to the end of at least the buffer that starts there.
     fn from(&self, start: usize) -> &'a [u8] {
         match self {
-            Body::Whole(bytes) => bytes.get(start..).unwrap_or_default(),
+            Body::Whole(bytes) | Body::InPlace(bytes) => bytes.get(start..).unwrap_or_default(),
             Body::Parts(_, parts) => match parts.binary_search_by_key(&start, |part| part.0) {
                 Ok(index) => parts[index].1.as_slice(),
                 Err(_) => &[],
@@ -191,6 +194,20 @@ fn buffers(data_type: &DataType, old_unions: bool) -> Result<[Holds; 3], ArrowEr
     })
 }
 
+/// What the buffers of a type that hold numbers must be aligned to, those of validity excepted.
+fn value_alignment(data_type: &DataType) -> usize {
+    let specs = arrow_data::layout(data_type).buffers;
+    let alignments = specs.iter().map(|spec| match spec {
+        BufferSpec::FixedWidth { alignment, .. } => *alignment,
+        BufferSpec::VariableWidth | BufferSpec::BitMap | BufferSpec::AlwaysNull => 1,
+    });
+    // Union type ids need none, and their offsets four: the largest would refuse ids.
+    match data_type {
+        DataType::Union(_, _) => 1,
+        _ => alignments.max().unwrap_or(1),
+    }
+}
+
 /// The arrays below an array of `len` rows, in order. Those of dictionaries come on their own.
 pub(super) fn children(data_type: &DataType, len: u64) -> Vec<(&Field, Rows)> {
     match data_type {
@@ -277,8 +294,9 @@ impl Walk<'_, '_> {
         }
         self.cost = self.cost + Cost::of_empty(1);
 
+        let alignment = value_alignment(data_type);
         for holds in buffers(data_type, self.old_unions)? {
-            self.buffer(holds, len, nulls)?;
+            self.buffer(holds, len, nulls, alignment)?;
         }
         if matches!(data_type, DataType::Utf8View | DataType::BinaryView) {
             let count = self.variadic.as_mut().and_then(Iterator::next);
@@ -288,7 +306,7 @@ impl Walk<'_, '_> {
                 .filter(|count| *count <= self.buffers.len())
                 .ok_or_else(|| fault(format!("a view claims {count} data buffers")))?;
             for _ in 0..count {
-                self.buffer(Holds::Bytes, len, nulls)?;
+                self.buffer(Holds::Bytes, len, nulls, 1)?;
             }
         }
         if matches!(data_type, DataType::ListView(_) | DataType::LargeListView(_)) {
@@ -307,7 +325,13 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    fn buffer(&mut self, holds: Holds, len: u64, nulls: u64) -> Result<(), ArrowError> {
+    fn buffer(
+        &mut self,
+        holds: Holds,
+        len: u64,
+        nulls: u64,
+        alignment: usize,
+    ) -> Result<(), ArrowError> {
         // arrow-rs panics on a buffer that ends inside an integer.
         let (needed, unit) = match holds {
             Holds::Nothing => return Ok(()),
@@ -350,6 +374,16 @@ impl Walk<'_, '_> {
             .checked_sub(size)
             .ok_or_else(|| fault("the buffers of a batch overlap"))?;
         let bytes = self.body.from(start as usize);
+        let alignment = match holds {
+            Holds::Fixed(_) | Holds::Offsets(_) | Holds::Views | Holds::UnionOffsets => alignment,
+            Holds::Nothing | Holds::Validity | Holds::Bits | Holds::Bytes => 1,
+        };
+        if let Body::InPlace(_) = self.body
+            && size != 0
+            && bytes.as_ptr().align_offset(alignment) != 0
+        {
+            return Err(fault(format!("a buffer is not aligned to {alignment} bytes")));
+        }
         match (holds, self.body) {
             (Holds::Views, _) => {
                 let views = bytes.chunks_exact(16).take(len as usize);
@@ -357,7 +391,9 @@ impl Walk<'_, '_> {
                 let total = lengths.filter(|length: &u64| *length > 12).sum();
                 spend(&mut self.budget.work, total, "string bytes")
             }
-            (Holds::UnionOffsets, Body::Whole(_)) if bytes.as_ptr().align_offset(4) != 0 => {
+            (Holds::UnionOffsets, Body::Whole(_) | Body::InPlace(_))
+                if bytes.as_ptr().align_offset(4) != 0 =>
+            {
                 Err(fault("the offsets of a dense union are not aligned"))
             }
             _ => Ok(()),

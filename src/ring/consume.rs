@@ -124,12 +124,12 @@ impl Cursor {
         let (first, first_sequence) = table.origin();
         let first = Position::new(first);
         let published = Position::new(load_acquire(&table.live().published)); // R3, pairs with W3
-        let retained = match start {
-            Start::Oldest => table.slot_count(),
-            Start::Newest => 1,
-            Start::Next => 0,
+        let from = match start {
+            Start::Oldest => published.back(table.slot_count(), first),
+            Start::Newest => newest(table, first, published).unwrap_or(published),
+            Start::Next => published,
         };
-        let from = published.back(retained, first).max(floor);
+        let from = from.max(floor);
         if let Some((position, sequence)) = oldest(table, from, published) {
             return Some(Self { position, sequence, skipped: 0 });
         }
@@ -232,6 +232,16 @@ pub fn oldest<T: SlotTable>(table: &T, from: Position, next: Position) -> Option
     (from.get()..next.get())
         .map(Position::new)
         .find_map(|position| Some((position, sequence_at(table, position)?.0)))
+}
+
+/// The newest position before `next` that has a message, if it still is in its slot.
+fn newest<T: SlotTable>(table: &T, first: Position, next: Position) -> Option<Position> {
+    let oldest = next.back(table.slot_count(), first);
+    (oldest.get()..next.get())
+        .rev()
+        .map(Position::new)
+        .map_while(|position| Some((position, sequence_at(table, position)?.1)))
+        .find_map(|(position, state)| (state == State::Published).then_some(position))
 }
 
 /// The sequence stored at a position that was published before, unless it has been overwritten.
