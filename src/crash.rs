@@ -3,7 +3,7 @@
 //!
 //! Compiled in only with `--cfg qads_crash` (`make crash`); otherwise a point is nothing. The process whose
 //! environment says `QADATASWAP_CRASH_POINT=NAME` kills itself with SIGKILL when it comes to that point,
-//! with `NAME:COUNT` the COUNT-th time.
+//! with `NAME:COUNT` the COUNT-th time. [`arm`] says so later, when what leads there has been done.
 
 /// The points, by what has just been done.
 #[cfg(qads_crash)]
@@ -62,34 +62,65 @@ pub const POINTS: &[&str] = &[
 #[inline(always)]
 pub fn point(_name: &'static str) {}
 
-/// A point that has been reached: the end, if it is the one that the environment names.
 #[cfg(qads_crash)]
-pub fn point(name: &'static str) {
+mod armed {
     use std::sync::OnceLock;
 
+    use super::POINTS;
     use crate::sync::{AtomicU64, Ordering};
 
+    /// Where this process is to end.
     struct Wanted {
         name: String,
         left: AtomicU64,
     }
-    static WANTED: OnceLock<Option<Wanted>> = OnceLock::new();
 
-    assert!(POINTS.contains(&name), "{name} is not in the list of points");
-    let wanted = WANTED.get_or_init(|| {
-        let text = std::env::var("QADATASWAP_CRASH_POINT").ok()?;
-        // A name has a colon of its own, and the count, if there is one, comes after the last.
-        let (name, count) = match text.rsplit_once(':') {
-            Some((name, count)) if count.parse::<u64>().is_ok() => (name, count.parse().ok()?),
-            _ => (text.as_str(), 1),
-        };
-        Some(Wanted { name: name.to_owned(), left: AtomicU64::new(count) })
-    });
-    if let Some(wanted) = wanted
-        && wanted.name == name
-        && wanted.left.fetch_sub(1, Ordering::Relaxed) == 1
-    {
-        // SAFETY: plain system calls; the second does not return.
-        unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+    impl Wanted {
+        /// From `NAME` or `NAME:COUNT`. (A name has a colon of its own.)
+        fn parse(text: &str) -> Self {
+            let count = text.rsplit_once(':').and_then(|(name, count)| {
+                let count = count.parse().ok()?;
+                Some((name, count))
+            });
+            let (name, count) = count.unwrap_or((text, 1));
+            check(name);
+            Self { name: name.to_owned(), left: AtomicU64::new(count) }
+        }
+
+        fn meet(&self, name: &str) {
+            if self.name == name && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                let (process, signal) = (std::process::id() as libc::pid_t, libc::SIGKILL);
+                // SAFETY: a plain system call, which does not return.
+                unsafe { libc::kill(process, signal) };
+            }
+        }
+    }
+
+    static FROM_ENVIRONMENT: OnceLock<Option<Wanted>> = OnceLock::new();
+    static ARMED: OnceLock<Wanted> = OnceLock::new();
+
+    fn check(name: &str) {
+        assert!(POINTS.contains(&name), "{name} is not in the list of points");
+    }
+
+    /// Has this process end at a point, `NAME` or `NAME:COUNT`, that it comes to from now on.
+    ///
+    /// # Panics
+    /// If there is no such point, or the second time.
+    pub fn arm(point: &str) {
+        assert!(ARMED.set(Wanted::parse(point)).is_ok(), "armed already");
+    }
+
+    /// A point that has been reached: the end, if it is the one that was named.
+    pub fn point(name: &'static str) {
+        check(name);
+        let from_environment = || std::env::var("QADATASWAP_CRASH_POINT").ok();
+        let from_environment =
+            FROM_ENVIRONMENT.get_or_init(|| from_environment().map(|text| Wanted::parse(&text)));
+        for wanted in from_environment.iter().chain(ARMED.get()) {
+            wanted.meet(name);
+        }
     }
 }
+#[cfg(qads_crash)]
+pub use armed::{arm, point};

@@ -162,11 +162,16 @@ static CONTROL: AtomicI32 = AtomicI32::new(-1);
 /// Has this process, whose readers take the third entry, stop at some moment while one of them joins.
 fn stop_while_joining(control: &File) {
     extern "C" fn stop_if_joining(_: libc::c_int) {
-        let mut gate = [0; 8];
-        let (fd, at) = (CONTROL.load(SeqCst), raw::entry(2, raw::ENTRY_GATE) as libc::off_t);
-        // SAFETY: async-signal-safe; the buffer has the length given.
-        let read = unsafe { libc::pread(fd, gate.as_mut_ptr().cast(), 8, at) };
-        if read == 8 && u64::from_le_bytes(gate) & JOINING != 0 {
+        let fd = CONTROL.load(SeqCst);
+        let read = |word| {
+            let (mut bytes, at) = ([0; 8], raw::entry(2, word) as libc::off_t);
+            // SAFETY: async-signal-safe; the buffer has the length given.
+            let read = unsafe { libc::pread(fd, bytes.as_mut_ptr().cast(), 8, at) };
+            if read == 8 { u64::from_le_bytes(bytes) } else { 0 }
+        };
+        // The gate may be what one that is dead has left. (`getpid` is async-signal-safe, too.)
+        let own = read(raw::ENTRY_PID) as u32 == std::process::id();
+        if own && read(raw::ENTRY_GATE) & JOINING != 0 {
             // SAFETY: async-signal-safe.
             unsafe { libc::raise(libc::SIGSTOP) };
         }
@@ -192,6 +197,7 @@ fn kill_joining_readers(_: Parent, arguments: &[String]) {
     let survivors = vec![scene.fork_survivor(true, 0, SLOTS), scene.fork_survivor(false, 1, SLOTS)];
     let writer = scene.fork_writer(SLOTS as usize, 200);
     let control = File::open(scene.ring.control_path()).unwrap();
+    let mut in_the_way = 0;
     for _ in 0..100 {
         let random = Random(scene.random.next());
         let victim = Forked::start(|| {
@@ -199,11 +205,17 @@ fn kill_joining_readers(_: Parent, arguments: &[String]) {
             be_killed(&scene.board.pool[0], scene.ring.name(), Victim::Attaching, random);
         });
         assert!(libc::WIFSTOPPED(victim.wait(libc::WUNTRACED)));
-        let before = scene.holding(&victim);
-        if before.gate & JOINING != 0 && scene.random.below(2) == 0 {
+        // But for those few that have not announced their gate yet.
+        let joining = scene.holding(&victim).gate & JOINING != 0;
+        in_the_way += u64::from(joining);
+        if joining && scene.random.below(2) == 0 {
             // It may have been stopped just before it said that there is another gate to look at.
             scene.control.set_u64(raw::JOINS, scene.control.u64(raw::JOINS) + 1);
+            // From here on no claim is under way that has not seen it.
             scene.until_blocked();
+            // It does not wait for the survivor, whose gate is in the first entry.
+            let gate = || scene.control.u64(raw::entry(0, raw::ENTRY_GATE));
+            until("the survivor has consumed all", || gate() == scene.position() + 1);
             let position = scene.position();
             scene.until_blocked();
             assert_eq!(scene.position(), position);
@@ -211,6 +223,7 @@ fn kill_joining_readers(_: Parent, arguments: &[String]) {
         victim.kill();
         scene.assert_goes_on(SLOTS);
     }
+    assert!(in_the_way > 50, "{in_the_way} of 100 gates were announced");
     writer.kill();
     scene.finish(SLOTS as usize, survivors);
 }
@@ -289,7 +302,8 @@ fn kill_writers(_: Parent, arguments: &[String]) {
         until("the writer gets to the gate", || scene.position() == gate - 1 + slots as u64);
         scene.until_blocked();
         writer.kill();
-        let writer = scene.fork_writer(SLOTS[(round + 1) / 3 % 4], longest);
+        let other = SLOTS[scene.random.below(4) as usize];
+        let writer = scene.fork_writer(other, longest);
         epoch += 1;
         scene.until_blocked();
         let data = Raw::data(&scene.ring);
