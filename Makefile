@@ -3,6 +3,8 @@
 #   make demo    see it work: one writer and three reader processes, ten seconds
 #   make test    everything that is tested (about a quarter of an hour on two cores)
 #   make quick   the tests in a debug build only
+#   make storm   processes killed and stopped at random for SECONDS=60, and every message checked
+#   make fuzz-smoke    each fuzz target for SECONDS=60; make fuzz for SECONDS=600
 #   make bench   what a write and a read cost, beside memcpy, and what holds add
 
 CARGO ?= cargo
@@ -11,12 +13,14 @@ LOCKED = --locked
 POLARS = --manifest-path examples/polars/Cargo.toml --target-dir target/polars
 
 .PHONY: demo test quick lint doc test-debug test-release test-bare test-doc loom polars bench bench-once
+.PHONY: crash storm storm-short
+.PHONY: fuzz fuzz-smoke fuzz-build fuzz-keep
 
 demo:
 	$(CARGO) run $(LOCKED) --release -p qads -- demo
 
 # The documentation tests come last: the closing line of a run then tells of tests that ran.
-test: lint doc test-debug test-release test-bare loom polars bench-once test-doc
+test: lint doc test-debug test-release test-bare loom polars crash storm-short bench-once test-doc
 	@echo "all tests passed"
 
 quick: test-debug test-doc
@@ -24,6 +28,7 @@ quick: test-debug test-doc
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path examples/polars/Cargo.toml --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	$(CARGO) clippy $(LOCKED) -p qadataswap --no-default-features -- -D warnings
 	@! grep -rn 'sync::atomic' src --include='*.rs' --exclude=sync.rs || \
@@ -51,6 +56,46 @@ test-doc:
 loom:
 	RUSTFLAGS="--cfg qads_loom" CARGO_TARGET_DIR=target/loom \
 		$(CARGO) test $(LOCKED) --release -p qadataswap-loom-tests --tests
+
+# Processes killed at every named point (src/crash.rs), and wherever these points are met at random.
+CRASH = RUSTFLAGS="--cfg qads_crash" CARGO_TARGET_DIR=target/crash
+crash:
+	$(CRASH) $(CARGO) clippy $(LOCKED) -p qadataswap -p qadataswap-storm --bins --test crash_points -- -D warnings
+	$(CRASH) $(CARGO) test $(LOCKED) -p qadataswap --test crash_points
+	$(CRASH) $(CARGO) run $(LOCKED) -p qadataswap-storm -- --seconds 10
+
+# SECONDS=600 for ten minutes, SEED=N for the choices of an earlier one.
+SECONDS = 60
+storm:
+	$(CARGO) run $(LOCKED) --release -p qadataswap-storm -- --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
+
+storm-short:
+	$(MAKE) storm SECONDS=10
+
+# FUZZ=decode for one target alone. What fuzzing has kept is replayed by the ordinary tests (tests/corpus.rs).
+FUZZ = attach decode mutate control operations
+fuzz-smoke: fuzz-build
+	FUZZ_STREAMS=$(or $(QADATASWAP_TEST_DATA),../shared/data)/arrow-fuzz fuzz/run.sh fuzz $(SECONDS) $(FUZZ)
+
+fuzz: SECONDS = 600
+fuzz: fuzz-smoke
+
+# After fuzzing: makes the smallest corpus that covers the same, to be committed.
+fuzz-keep: fuzz-build
+	fuzz/run.sh keep $(FUZZ)
+
+# cargo-fuzz asks for unstable flags of the compiler, which a stable one then has to be told to take.
+CARGO_FUZZ = target/tools/cargo-fuzz-0.13.2
+fuzz-build: $(CARGO_FUZZ)
+	$(CARGO) fetch $(LOCKED) --manifest-path fuzz/Cargo.toml
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 \
+		$(CARGO) fuzz build --target-dir target/fuzz
+	QADATASWAP_FUZZ_SEEDS="$(CURDIR)/target/fuzz/seeds" \
+		$(CARGO) test $(LOCKED) -p qadataswap --test corpus -- --quiet --ignored write_seeds
+
+$(CARGO_FUZZ):
+	$(CARGO) install --locked --root target/tools --version $(patsubst target/tools/cargo-fuzz-%,%,$@) cargo-fuzz
+	touch $@
 
 polars:
 	$(CARGO) run $(LOCKED) $(POLARS)

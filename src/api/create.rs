@@ -321,8 +321,16 @@ fn prepare_next(
     // One slot of the new segment stays free for the next message.
     let retained = old.data.slot_count().min(wanted.slot_count - 1);
     let oldest = next.back(retained, Position::new(old.data.origin().0));
-    let (first, first_sequence) =
-        consume::oldest(&old.data, oldest, next).unwrap_or((next, sequence));
+    // A damaged slot must not become the new header's: it would be refused by all who open it.
+    let (first, first_sequence) = (oldest.get()..next.get())
+        .map(Position::new)
+        .filter_map(|from| consume::oldest(&old.data, from, from.next()))
+        .find(|(position, found)| {
+            let messages = sequence.checked_sub(*found);
+            *found <= position.get()
+                && messages.is_some_and(|messages| messages <= next.get() - position.get())
+        })
+        .unwrap_or((next, sequence));
     let identity = Identity {
         ring_id: old.data.identity().ring_id,
         first_position: first.get(),

@@ -589,6 +589,7 @@ impl Reader {
         }
         let mut wait = Wait::new(inner.options.wait, timeout_ms);
         let mut retries = 0;
+        let mut left_at = None;
         loop {
             match inner.cursor.look(&*inner.data) {
                 Look::Message(found) => {
@@ -634,8 +635,12 @@ impl Reader {
             }
             if retries > FREE_RETRIES {
                 retries = 0;
+                // What is there now stays; but it may be nothing that this read can have.
                 if inner.leave_ended()? {
-                    continue;
+                    let position = inner.cursor.position();
+                    if left_at.replace(position) != Some(position) {
+                        continue;
+                    }
                 }
                 inner.check_lapping()?;
                 if wait.step(false) == Step::Expired {

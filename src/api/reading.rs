@@ -414,6 +414,14 @@ impl Inner {
         let slot = self.data.slot(self.cursor.position().index(slot_count));
         let word = load_acquire(&slot.head.generation);
         let published = load_acquire(&self.data.live().published);
+        if published >= Position::LIMIT.get() {
+            return Err(QADataSwapError::Damaged {
+                name: self.name.as_str().to_owned(),
+                field: "published",
+                found: published,
+                expected: self.cursor.position().get(),
+            });
+        }
         // A writer is at most one lap of skipped slots ahead of what it announced.
         let limit = published.saturating_add(slot_count);
         if word >> 2 > limit {

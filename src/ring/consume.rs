@@ -123,7 +123,7 @@ impl Cursor {
     pub fn attach<T: SlotTable>(table: &T, start: Start, floor: Position) -> Option<Self> {
         let (first, first_sequence) = table.origin();
         let first = Position::new(first);
-        let published = Position::new(load_acquire(&table.live().published)); // R3, pairs with W3
+        let published = published(table)?;
         let from = match start {
             Start::Oldest => published.back(table.slot_count(), first),
             Start::Newest => newest(table, first, published).unwrap_or(published),
@@ -200,7 +200,7 @@ impl Cursor {
     /// messages were lost; `None` if the writer went round the ring while this looked (try again).
     pub fn resume<T: SlotTable>(&mut self, table: &T) -> Option<u64> {
         let (first, _) = table.origin();
-        let published = Position::new(load_acquire(&table.live().published)); // R3, pairs with W3
+        let published = published(table)?;
         let keep = (table.slot_count() / 2).max(1);
         let target = published.back(keep, Position::new(first)).max(self.position);
         if target == published {
@@ -225,6 +225,14 @@ impl Cursor {
         *self = Self { position, sequence: self.sequence.wrapping_add(lost), skipped: 0 };
         lost
     }
+}
+
+/// One past the last position published, if the header says one that there can be: a generation has no room
+/// for others, and arithmetic with them would wrap.
+fn published<T: SlotTable>(table: &T) -> Option<Position> {
+    let published = Position::new(load_acquire(&table.live().published)); // R3, pairs with W3
+    let (first, _) = table.origin();
+    (Position::new(first) <= published && published < Position::LIMIT).then_some(published)
 }
 
 /// The oldest position in `from..next` that still is in its slot, and the sequence there.

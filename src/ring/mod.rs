@@ -92,6 +92,12 @@ impl Position {
     /// Beyond every position that there can be.
     pub const LAST: Self = Self(u64::MAX);
 
+    /// The first that a generation has no room for.
+    pub const LIMIT: Self = Self(1 << 62);
+
+    /// The first that no segment may begin with.
+    pub const FIRST_LIMIT: Self = Self(1 << 61);
+
     /// Its number.
     pub const fn get(self) -> u64 {
         self.0

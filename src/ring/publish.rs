@@ -244,7 +244,9 @@ impl Publisher {
             }
             let generation = Generation::from_word(word);
             let position = generation.position();
-            if position.index(slot_count) != index || position < first {
+            // Beyond the last, a rollover would make a header that nobody accepts.
+            let possible = first..Position::FIRST_LIMIT;
+            if position.index(slot_count) != index || !possible.contains(&position) {
                 let expected = first.get() + index;
                 return Ok(Err(SlotFault { field: "slot generation", found: word, expected }));
             }

@@ -1,0 +1,6 @@
+//! The bodies of the fuzz targets, which are the project's tests too.
+
+#[path = "../../tests/fuzz/mod.rs"]
+pub mod fuzz;
+#[path = "../../tests/support/mod.rs"]
+pub mod support;
