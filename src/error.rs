@@ -89,6 +89,14 @@ pub enum QADataSwapError {
         /// The writer's process id in its own pid namespace; 0 if it has not written it yet.
         pid: u32,
     },
+    /// The ring has no writer, and a process that may only read it keeps a new one out with a lock of its own
+    /// (no reader of this library takes one).
+    Obstructed {
+        /// The ring's name.
+        name: String,
+        /// That process's id, or 0 where the kernel does not tell.
+        pid: u32,
+    },
     /// The ring was made by an incompatible version of this library.
     VersionMismatch {
         /// The ring's name.
@@ -325,6 +333,12 @@ impl fmt::Display for QADataSwapError {
                 let reason = std::io::Error::from_raw_os_error(*errno);
                 write!(f, "ring '{name}': {call} failed: {reason}")
             }
+            Obstructed { name, pid } => write!(
+                f,
+                "ring '{name}' has no writer, but process {pid} (0: not known, see lslocks) holds a \
+                 shared lock on its data segment, which keeps a new one out; stop that process or \
+                 remove the ring (unlink)"
+            ),
             WriterAlive { name, pid } => write!(
                 f,
                 "ring '{name}' has a live writer (pid {pid}) and a ring has only one; stop it or \

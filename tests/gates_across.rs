@@ -484,6 +484,15 @@ fn a_lossless_reader_that_keeps_up_loses_nothing_with_the_control_segment() {
         assert_eq!(room(&second), 4, "{what}");
         assert!(lossless(&ring).stats().registered, "{what}");
         assert!(*lease == *kept, "{what}: the lease has changed");
+
+        // It counts among those that the reader may have.
+        let more: Vec<_> = (1..4).map(|_| reader.lease(0).unwrap().expect("is there")).collect();
+        assert_eq!(reader.stats().leases, 4, "{what}");
+        let refused = reader.lease(0);
+        assert!(matches!(refused, Err(QADataSwapError::TooManyLeases { limit: 4 })), "{what}");
+        drop(lease);
+        assert!(reader.lease(0).unwrap().is_some(), "{what}");
+        assert_eq!((more.len(), reader.stats().leases), (3, 3), "{what}");
     }
 }
 

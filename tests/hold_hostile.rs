@@ -556,6 +556,31 @@ fn a_damaged_claimed_word_is_reported_to_a_reader_that_leases() {
 }
 
 #[test]
+fn a_damaged_claimed_word_is_reported_to_a_reader_that_rejoins_and_holds_nobody_up() {
+    let ring = RingName::new("rejoins");
+    let writer = writer(&ring, 4, EVICT);
+    let reader = lossless().attach(ring.name()).unwrap();
+    publish_many(&writer, 8);
+    let Err(QADataSwapError::Evicted { lost }) = reader.read(0) else { panic!("was lapped") };
+    let data = Raw::data(&ring);
+    let claimed = data.u64(raw::CLAIMED);
+    data.set_u64(raw::CLAIMED, u64::MAX);
+    damaged_claimed(reader.rejoin());
+    // Its half-made gate is gone: nothing is evicted, and nothing waited for.
+    let before = writer.stats();
+    publish_many(&writer, 8);
+    let after = writer.stats();
+    assert_eq!((after.evictions, after.stalls), (before.evictions, before.stalls));
+    assert!(data.u64(raw::CLAIMED) > claimed, "mended");
+    assert!(matches!(reader.read(0), Err(QADataSwapError::Evicted { lost: l }) if l == lost));
+    let besides = reader.rejoin().unwrap();
+    assert_eq!((reader.stats().lost, reader.stats().evictions), (lost + besides, 1));
+    for number in lost + besides..16 {
+        assert_eq!(copy(&reader).unwrap(), Some(number));
+    }
+}
+
+#[test]
 fn the_next_publish_mends_a_claimed_word() {
     let ring = RingName::new("mended");
     let writer = writer(&ring, 4, REFUSE);

@@ -53,7 +53,10 @@ fn mode_is_that_of_both_files_unless_the_control_segment_has_its_own() {
     let mode = |path: &str| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     for (options, data, control) in [
         (WriterOptions::new(2), 0o600, 0o600),
-        (WriterOptions::new(2).mode(0o644), 0o644, 0o644),
+        // Those who may not write to the control segment need not read it.
+        (WriterOptions::new(2).mode(0o644), 0o644, 0o600),
+        (WriterOptions::new(2).mode(0o664), 0o664, 0o660),
+        (WriterOptions::new(2).mode(0o640).control_mode(0o644), 0o640, 0o644),
         (WriterOptions::new(2).mode(0o666), 0o666, 0o666),
         (WriterOptions::new(2).mode(0o640).control_mode(0o660), 0o640, 0o660),
         (WriterOptions::new(2).control_mode(0o622), 0o600, 0o622),

@@ -271,22 +271,3 @@ fn no_reader_maps_the_data_segment_for_writing() {
     let maps = inspect::data_mappings(ring.name());
     assert_eq!(maps.iter().map(|map| map.permissions.as_str()).collect::<Vec<_>>(), ["r--s"]);
 }
-
-#[test]
-fn file_modes_are_as_asked_for_whatever_the_umask() {
-    let mode = |path: String| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    let cases = [
-        (WriterOptions::new(4), 0o600, 0o600),
-        (WriterOptions::new(4).mode(0o644), 0o644, 0o644),
-        (WriterOptions::new(4).mode(0o666), 0o666, 0o666),
-        (WriterOptions::new(4).mode(0o640).control_mode(0o660), 0o640, 0o660),
-    ];
-    for (options, data, control) in cases {
-        let ring = RingName::new("mode");
-        let writer = options.slot_capacity(100).create(ring.name()).unwrap();
-        assert_eq!((mode(ring.data_path()), mode(ring.control_path())), (data, control));
-        // The segment of a rollover is as accessible as the first.
-        writer.write(&[0; 200]).unwrap();
-        assert_eq!((mode(ring.data_path()), mode(ring.control_path())), (data, control));
-    }
-}

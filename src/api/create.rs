@@ -13,7 +13,7 @@
 //! it, readers find that their segment has lost its name and follow (see [`super::attach`]).
 
 use super::writer::{Inner, Writer};
-use super::{WriterOptions, header_fault, writer_alive};
+use super::{WriterOptions, header_fault, if_had};
 use crate::crash;
 use crate::error::{QADataSwapError, Result};
 use crate::layout::{
@@ -22,7 +22,7 @@ use crate::layout::{
 use crate::name::RingName;
 use crate::ring::publish::{self, Publisher};
 use crate::ring::{Position, consume, wake};
-use crate::shm::{self, Access, Process, Segment, SysError};
+use crate::shm::{self, Access, Lock, Process, Segment, SysError};
 use crate::sync::Ordering;
 use crate::wait::futex_wake_all;
 
@@ -98,14 +98,14 @@ impl Writer {
         let on_ring = |error: SysError| error.on_ring(name.as_str());
         let object = name.data_object();
         loop {
-            match Segment::create(&object, options.mode) {
+            match Segment::create(&object) {
                 Ok(segment) => {
                     crash::point("create: object made");
                     // Another process may have found the new object before it was locked, taken it
                     // for one whose creator died, and removed it.
                     let locked = DataSegment::lock_as_writer(&segment).map_err(on_ring)?;
                     crash::point("create: object locked");
-                    if locked && segment.is_named(&object).map_err(on_ring)? {
+                    if locked == Lock::Had && segment.is_named(&object).map_err(on_ring)? {
                         let own = segment.id().map_err(on_ring)?;
                         return create_ring(name, options, segment, geometry).inspect_err(|_| {
                             // Nothing is lost: it was empty. But the lock went with it, so that another
@@ -144,9 +144,7 @@ impl Writer {
         if !segment.is_named(&object).map_err(on_ring)? {
             return Ok(None);
         }
-        if !locked {
-            return Err(writer_alive(name, segment));
-        }
+        let segment = if_had(locked, name, segment)?;
         crash::point("take over: locked");
         let data = match DataSegment::attach(segment, Access::ReadWrite, options.backing)
             .map_err(on_ring)?
@@ -223,6 +221,8 @@ fn create_ring(
         segment_number: 0,
         holds: options.holds,
     };
+    // Not before it is locked: whoever may open it could get in the way.
+    segment.set_mode(options.mode).map_err(|error| error.on_ring(name.as_str()))?;
     let control = open_control(name, options, identity.ring_id, 0)?;
     crash::point("create: control segment made");
     let no_space = |error: SysError| error.on_allocation(name.as_str(), geometry.segment_bytes);
@@ -255,11 +255,14 @@ fn open_control(
     }
     // Left by an earlier ring of this name, or never finished. Only the ring's writer comes here.
     let _ = shm::unlink(&object);
-    let mode = options.control_mode.unwrap_or(options.mode);
-    let segment = Segment::create(&object, mode).map_err(on_ring)?;
-    ControlSegment::create(segment, ring_id, first_segment).map_err(on_ring).inspect_err(|_| {
-        let _ = shm::unlink(&object);
-    })
+    let segment = Segment::create(&object).map_err(on_ring)?;
+    segment
+        .set_mode(options.mode_of_control())
+        .and_then(|()| ControlSegment::create(segment, ring_id, first_segment))
+        .map_err(on_ring)
+        .inspect_err(|_| {
+            let _ = shm::unlink(&object);
+        })
 }
 
 /// Moves the ring to a segment of layout `wanted`. On failure nothing has changed.
@@ -311,11 +314,11 @@ fn prepare_next(
 ) -> Result<Ring> {
     let no_space = |error: SysError| error.on_allocation(name.as_str(), wanted.segment_bytes);
     let _ = shm::unlink(&name.next_object());
-    let segment =
-        Segment::create(&name.next_object(), options.mode).map_err(|e| e.on_ring(name.as_str()))?;
-    if !DataSegment::lock_as_writer(&segment).map_err(|e| e.on_ring(name.as_str()))? {
-        return Err(writer_alive(name, segment));
-    }
+    let on_ring = |error: SysError| error.on_ring(name.as_str());
+    let segment = Segment::create(&name.next_object()).map_err(on_ring)?;
+    let locked = DataSegment::lock_as_writer(&segment).map_err(on_ring)?;
+    let segment = if_had(locked, name, segment)?;
+    segment.set_mode(options.mode).map_err(on_ring)?;
     crash::point("roll over: object made");
     let (next, sequence) = (old.publisher.position(), old.publisher.sequence());
     // One slot of the new segment stays free for the next message.

@@ -26,7 +26,7 @@ use crate::crash;
 use crate::error::{QADataSwapError, Result};
 use crate::layout::{DataSegment, HeaderFault};
 use crate::name::RingName;
-use crate::shm::{self, Access, Segment};
+use crate::shm::{self, Access, Lock, Segment};
 
 /// Creates the ring `name` with `buffer_count` slots, or takes it over if its writer is gone.
 ///
@@ -92,10 +92,11 @@ pub fn unlink(name: &str) -> Result<()> {
         if !segment.is_named(&name.data_object()).map_err(|error| error.on_ring(text))? {
             continue;
         }
-        if !locked {
-            return Err(writer_alive(&name, segment));
-        }
-        return remove_objects(&name);
+        return match locked {
+            Lock::Owned => Err(writer_alive(&name, segment)),
+            // As long as there are shared locks, no writer can begin.
+            Lock::Had | Lock::Obstructed(_) => remove_objects(&name),
+        };
     }
 }
 
@@ -126,6 +127,17 @@ fn remove_objects(name: &RingName) -> Result<()> {
     }
     crash::point("remove: control segment removed");
     shm::unlink(&name.data_object()).map_err(|error| error.on_ring(name.as_str()))
+}
+
+/// The segment again, if its lock is had.
+fn if_had(locked: Lock, name: &RingName, segment: Segment) -> Result<Segment> {
+    match locked {
+        Lock::Had => Ok(segment),
+        Lock::Owned => Err(writer_alive(name, segment)),
+        Lock::Obstructed(pid) => {
+            Err(QADataSwapError::Obstructed { name: name.as_str().to_owned(), pid })
+        }
+    }
 }
 
 /// The error for a ring whose writer lives, with its pid if the header has it.

@@ -192,9 +192,10 @@ impl WriterOptions {
         self
     }
 
-    /// File mode of the control segment; default: as [`mode`](Self::mode). Who may write to it can
-    /// register: be seen in lists and woken from sleep, lease messages, be lossless. Who may not still
-    /// reads, and waits in slices of at most a millisecond.
+    /// File mode of the control segment; default: as [`mode`](Self::mode), though only for those who may also
+    /// write. Who may write to it can register: be seen in lists and woken from sleep, lease messages, be
+    /// lossless. Who may not still reads, and waits in slices of at most a millisecond. Who may only read it
+    /// can see who else reads, and can keep others from registering, with locks.
     ///
     /// ```
     /// use qadataswap::WriterOptions;
@@ -295,6 +296,7 @@ impl WriterOptions {
     /// # Errors
     /// [`InvalidName`](QADataSwapError::InvalidName), [`InvalidOption`](QADataSwapError::InvalidOption),
     /// [`WriterAlive`](QADataSwapError::WriterAlive) if the ring has a live writer,
+    /// [`Obstructed`](QADataSwapError::Obstructed) if a lock of some other process keeps writers out,
     /// [`WouldBlock`](QADataSwapError::WouldBlock) if the ring is to get fewer slots than a lossless reader
     /// is behind, [`NoSpace`](QADataSwapError::NoSpace), [`VersionMismatch`](QADataSwapError::VersionMismatch) or
     /// [`Damaged`](QADataSwapError::Damaged) if the name holds something else than a ring of this
@@ -334,6 +336,14 @@ impl WriterOptions {
             self.slot_count,
             self.slot_capacity.unwrap_or_else(|| self.default_capacity()),
         )
+    }
+
+    /// File mode of the control segment.
+    pub(crate) fn mode_of_control(&self) -> u32 {
+        self.control_mode.unwrap_or_else(|| {
+            let may_write = self.mode & 0o222;
+            may_write | self.mode & may_write << 1
+        })
     }
 
     fn default_capacity(&self) -> u64 {

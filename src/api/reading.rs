@@ -327,7 +327,12 @@ impl Inner {
         }
         let kind = if self.gate == Gate::None { EntryKind::Lossy } else { EntryKind::Gating };
         match attach::register(&self.name, &self.options, &self.data, kind) {
-            Ok(registration) => self.registration = Ok(Arc::new(registration)),
+            Ok(mut registration) => {
+                if let Ok(before) = &self.registration {
+                    registration.follow(before);
+                }
+                self.registration = Ok(Arc::new(registration));
+            }
             // A gate that nobody looks at any more is worth nothing, but nothing is lost yet either.
             Err(_) if self.gate == Gate::Held => return Ok(()),
             Err(reason) => self.registration = Err(reason),
@@ -514,11 +519,26 @@ impl Inner {
     }
 
     /// Sets up the gate at the cursor, or at the oldest message after it that is still there, and counts what
-    /// was lost by that.
+    /// was lost by that. Without success there is no gate.
     fn set_up_gate(&mut self) -> Result<()> {
+        let result = self.try_to_set_up_gate();
+        if result.is_err() {
+            // One that is half set up would hold the writer up.
+            if let Ok(registration) = &self.registration {
+                registration.leave();
+            }
+            if self.gate == Gate::Held {
+                self.evict(0);
+            }
+        }
+        result
+    }
+
+    fn try_to_set_up_gate(&mut self) -> Result<()> {
         for _ in 0..REJOIN_TRIES {
             let Ok(registration) = self.registration.clone() else { break };
             let floor = registration.join(&self.data).max(self.cursor.position());
+            attach::check_claimed(&self.name, &self.data)?;
             let found = attach::cursor(&self.name, &self.data, Start::Oldest, floor)?;
             // The header may lag behind what was consumed.
             let at = found.position().max(self.cursor.position());
@@ -541,7 +561,10 @@ impl Inner {
             self.show();
             return Ok(());
         }
-        Err(self.evict(0))
+        let Gate::Lost { lost } = self.gate else {
+            return Err(QADataSwapError::Evicted { lost: 0 });
+        };
+        Err(QADataSwapError::Evicted { lost })
     }
 
     /// Gives up the message just passed, which cannot be what was published.

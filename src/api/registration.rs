@@ -3,6 +3,8 @@
 //! The entry is held by the kernel's lock on it, and outlives the reader as long as leases do: whoever has
 //! the last reference gives it back.
 
+use std::sync::Arc;
+
 use crate::crash;
 use crate::error::HoldsReason;
 use crate::layout::{ControlSegment, DataSegment, Entry, EntryKind, HoldTable, Waiters};
@@ -21,6 +23,8 @@ pub(super) struct Registration {
     made_in: u64,
     /// A bit for each lease that has a guard. (The shared words are not asked: others may store to them.)
     taken: AtomicU32,
+    /// The reader's entry in a control segment that has been replaced, as long as it had leases there.
+    before: Option<Arc<Registration>>,
 }
 
 impl Registration {
@@ -35,7 +39,7 @@ impl Registration {
             .ok_or(HoldsReason::NoControlSegment)?;
         let index = control.take_entry()?.ok_or(HoldsReason::NoFreeEntry)?;
         let made_in = shm::fork_generation();
-        let registration = Self { control, index, made_in, taken: AtomicU32::new(0) };
+        let registration = Self { control, index, made_in, taken: AtomicU32::new(0), before: None };
         let entry = registration.entry();
         let process = Process::current();
         // Relaxed: this process owns the entry now (its lock was had), and whoever reads these takes them
@@ -117,9 +121,15 @@ impl Registration {
         hold::begin_leasing(data, &self.control, self.index)
     }
 
-    /// Number of leases that have a guard.
+    /// The reader had that entry before this one.
+    pub(super) fn follow(&mut self, before: &Arc<Self>) {
+        self.before = (before.lease_count() > 0).then(|| before.clone());
+    }
+
+    /// Number of the reader's leases that have a guard.
     pub(super) fn lease_count(&self) -> usize {
-        self.taken.load(Ordering::Relaxed).count_ones() as usize
+        let own = self.taken.load(Ordering::Relaxed).count_ones() as usize;
+        own + self.before.as_ref().map_or(0, |before| before.lease_count())
     }
 
     /// A lease number that no guard has, below `limit`. Called by the one reader only.

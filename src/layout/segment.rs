@@ -8,7 +8,7 @@ use super::data::{Header, Immutable, Live, RingState, Slot, SlotHead, SlotTable}
 use super::geometry::{Geometry, INLINE_OFFSET, STREAM_OFFSET};
 use crate::crash;
 use crate::error::Result;
-use crate::shm::{Access, Backing, Process, Segment, SysError};
+use crate::shm::{Access, Backing, Lock, Process, Segment, SysError};
 use crate::sync::{AtomicU64, Ordering, load_acquire};
 
 /// Entries of a control segment: readers that can be registered at a time. The masks of [`Holds`] have a bit
@@ -163,8 +163,8 @@ impl DataSegment {
         &self.segment
     }
 
-    /// Becomes the ring's writer in the eyes of the kernel; `false` if there is a live one.
-    pub fn lock_as_writer(segment: &Segment) -> Result<bool, SysError> {
+    /// Becomes the ring's writer in the eyes of the kernel, if there is no live one.
+    pub fn lock_as_writer(segment: &Segment) -> Result<Lock, SysError> {
         segment.try_lock(WRITER_LOCK)
     }
 
@@ -412,7 +412,7 @@ impl ControlSegment {
     pub fn take_entry(&self) -> Result<Option<usize>, SysError> {
         // Twice, because a writer takes the lock of a dead reader's entry for a moment (`reclaim_entry`).
         for index in (0..ENTRY_COUNT).chain(0..ENTRY_COUNT) {
-            if self.segment.try_lock(entry_lock(index))? {
+            if self.segment.try_lock(entry_lock(index))? == Lock::Had {
                 crash::point("register: entry taken");
                 self.clear_entry(index);
                 crash::point("register: entry cleared");
@@ -434,7 +434,7 @@ impl ControlSegment {
     ///
     /// Its lock is taken meanwhile, so that nobody else can begin to use the entry.
     pub fn reclaim_entry(&self, index: usize) -> Result<bool, SysError> {
-        let dead = self.segment.try_lock(entry_lock(index))?;
+        let dead = self.segment.try_lock(entry_lock(index))? == Lock::Had;
         if dead {
             crash::point("reclaim: entry locked");
             self.give_back_entry(index);

@@ -13,6 +13,7 @@ mod object;
 mod process;
 
 pub use fork::{TrackedFd, generation as fork_generation};
+pub use lock::Lock;
 pub use object::{Access, Backing, Segment, id_of, is_empty, objects_with_prefix, rename, unlink};
 pub use process::{Process, random_id};
 

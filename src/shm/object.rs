@@ -59,19 +59,22 @@ impl Drop for Mapping {
 }
 
 impl Segment {
-    /// Creates the object; `errno` is `EEXIST` if the name is taken. Not mapped yet, size zero.
-    pub fn create(object: &str, mode: u32) -> Result<Self, SysError> {
+    /// Creates the object, for its owner alone until [`set_mode`](Self::set_mode); `errno` is `EEXIST` if the
+    /// name is taken. Not mapped yet, size zero.
+    pub fn create(object: &str) -> Result<Self, SysError> {
         let path = c_string(&format!("/{object}"));
         let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC;
         let fd = TrackedFd::open("shm_open", || {
             // SAFETY: `path` is a NUL-terminated string that outlives the call.
-            unsafe { libc::shm_open(path.as_ptr(), flags, mode as libc::mode_t) }
+            unsafe { libc::shm_open(path.as_ptr(), flags, 0o600) }
         })?;
-        let segment = Self { fd, mapping: None };
-        // The process's umask does not apply to what the user asked for by number.
+        Ok(Self { fd, mapping: None })
+    }
+
+    /// Sets who may open the object. (The process's umask does not apply to what the user asked for by number.)
+    pub fn set_mode(&self, mode: u32) -> Result<(), SysError> {
         // SAFETY: the descriptor is open.
-        check("fchmod", unsafe { libc::fchmod(segment.fd(), mode as libc::mode_t) })?;
-        Ok(segment)
+        check("fchmod", unsafe { libc::fchmod(self.fd(), mode as libc::mode_t) })
     }
 
     /// Opens an existing object. Not mapped yet.
