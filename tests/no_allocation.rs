@@ -184,3 +184,15 @@ fn waiting_in_vain_allocates_nothing() {
         }
     }
 }
+
+/// Fails: `Inner::pass_over` gathers all leases into a vector at every slot that it passes over, although
+/// `Writer::write` says that it allocates nothing.
+#[test]
+fn going_round_leases_allocates_nothing() {
+    let (_ring, writer, reader) = ring("alloc-leases");
+    writer.write(b"first").unwrap();
+    let _lease = reader.lease(0).unwrap().unwrap();
+    let count = allocations(|_| writer.write(b"more").unwrap());
+    assert!(writer.stats().lease_skips > 600);
+    assert_eq!(count, 0);
+}
