@@ -42,6 +42,8 @@ pub enum Point {
     R4Look,
     /// Fence after `claimed`.
     H1,
+    /// Release of `claimed` when it is taken back.
+    H1Back,
     /// Look at `joins`.
     H1Look,
     /// Look at what the gates cover.

@@ -1,12 +1,16 @@
 //! A leased message is not overwritten, whoever comes first; a slot passed over is no loss.
 #![cfg(qads_loom)]
 
+use std::convert::Infallible;
+
 use loom::sync::Arc;
 use loom::thread;
+use qadataswap::layout::SlotTable;
 use qadataswap::ring::consume::{Cursor, Start};
 use qadataswap::ring::hold::{self, EntryMask};
-use qadataswap::ring::publish::Publisher;
+use qadataswap::ring::publish::{Claim, Publisher};
 use qadataswap::ring::{Position, State};
+use qadataswap::sync::Ordering;
 use qadataswap_loom_tests::{HeapRing, Seen, broken_twins, check};
 
 /// A ring in which message 0 is published, and its publisher.
@@ -137,6 +141,36 @@ fn a_reader_that_attaches_beside_a_skip_counts_right() {
     check(3, attaches_beside_a_skip);
 }
 
+/// A writer dies while it overwrites message 0, and another takes over, beside a reader that leases.
+fn takeover() {
+    let (ring, mut publisher) = begun(1, 1);
+    let reader = thread::spawn({
+        let ring = ring.clone();
+        move || leaseholder(&ring, 0)
+    });
+    let dying = thread::spawn({
+        let ring = ring.clone();
+        move || {
+            if let Claim::Claimed = publisher.claim(&*ring, &*ring, EntryMask::NONE) {
+                // Relaxed, like all payload.
+                ring.slot(publisher.index()).payload[0].store(1, Ordering::Relaxed);
+            }
+        }
+    });
+    // The lock of the dead orders what it did, like a join.
+    dying.join().unwrap();
+    let recovered = Publisher::recover(&*ring, |_| Ok::<_, Infallible>(true));
+    let publisher = recovered.unwrap().expect("nothing is damaged");
+    publisher.announce_position(&*ring);
+    publisher.withdraw(&*ring);
+    reader.join().unwrap();
+}
+
+#[test]
+fn a_half_written_message_is_not_leased_after_a_takeover() {
+    check(3, takeover);
+}
+
 broken_twins! {
     without_the_writers_fence_it_is_overwritten: L1, 3, || overwriter(1, 1, 1);
     without_the_writers_second_look_it_is_overwritten: L1Look, 3, || overwriter(1, 1, 1);
@@ -144,6 +178,7 @@ broken_twins! {
     without_the_readers_second_look_it_is_overwritten: L2Look, 3, || overwriter(1, 1, 1);
     without_the_fence_of_the_first_lease_it_is_overwritten: H2Lease, 3, || overwriter(1, 1, 1);
     without_the_fence_of_the_claim_it_is_overwritten: H1, 3, || overwriter(1, 1, 1);
+    without_the_release_of_what_is_taken_back_it_is: H1Back, 3, takeover;
     without_the_floor_of_the_first_lease_it_is_overwritten: LeaseFloor, 3, || overwriter(1, 1, 1);
     without_writing_a_skip_is_counted_wrong: SkipWriting, 3, attaches_beside_a_skip;
 }

@@ -109,9 +109,10 @@ impl Registration {
 
     /// Lets the writer know that slots of `data` may be leased. Returns the first position that may be.
     pub(super) fn begin_leasing(&self, data: &DataSegment) -> Position {
-        // Leases so far were of another segment, which is never stored to again.
+        // Leases so far were of another segment, which is never stored to again; or of an earlier owner of the
+        // entry, whose end the writer may learn from this store alone (Release, H3).
         for lease in &self.entry().leases {
-            lease.store(0, Ordering::Relaxed);
+            lease.store(0, Ordering::Release);
         }
         hold::begin_leasing(data, &self.control, self.index)
     }

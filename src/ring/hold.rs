@@ -44,7 +44,11 @@
 //! reader leases no message that such a claim could overwrite ([`begin_leasing`]).
 //!
 //! *Releasing* is a store of 0, or of a later position for a gate, with Release; the writer's loads are
-//! Acquire (H3), so the reader's last look at the message comes before the writer's next store to it.
+//! Acquire (H3), so the reader's last look at the message comes before the writer's next store to it. That
+//! goes for every store of 0, also by whoever clears the entry later: the writer may read that one alone.
+//!
+//! *Taking a claim back* is a store of the lower position with Release (H1Back). A reader that may begin
+//! earlier for it must also see what was done to the slot before, if need be by a writer that is dead.
 //!
 //! *After a rollover* gates go on to hold, because positions do. Leases are slots of one segment and count
 //! in that one only (`segment_number`): the old segment is never stored to again.
@@ -339,5 +343,6 @@ pub fn leave<H: HoldTable>(holds: &H, index: usize) {
 
 /// One past the last position that the writer may have taken the slot for.
 fn claimed<T: SlotTable>(table: &T) -> Position {
+    // Pairs with H1Back.
     Position::new(load_acquire(&table.live().claimed))
 }

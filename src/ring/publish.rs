@@ -149,8 +149,10 @@ impl Publisher {
 
     /// Takes back a claim for which no slot was taken.
     pub fn withdraw<T: SlotTable>(&self, table: &T) {
-        // Relaxed: it allows readers that join an earlier start; the slot is as it was.
-        table.live().claimed.store(self.next.get(), Ordering::Relaxed);
+        // Release: it allows readers an earlier start. Whoever sees it sees what became of the slot before: the
+        // writer that this one took over from may have begun to write it.
+        let ordering = at(Point::H1Back, Ordering::Release);
+        table.live().claimed.store(self.next.get(), ordering); // H1Back, pairs with `hold::claimed`
     }
 
     /// Takes the next slot without asking who holds it: for a ring where nobody can.
