@@ -250,10 +250,10 @@ fn what_noise_has_left_behind_costs_nothing_lasting() {
         let (writer, _) = publish_under_noise("noise", &ring, writer, seed as u64);
         assert_eq!(writer.stats().stalls, 0);
         assert!(writer.stats().reclaimed > 0);
-        // Now and then the kernel is asked about each lease; all are gone soon.
-        publish_many(&writer, 64 * 64 + 1_000);
+        // Now and then the kernel is asked about an entry; all are gone soon.
+        publish_many(&writer, 64 * 1_024 + 1_000);
         let before = writer.stats();
-        publish_many(&writer, 1_000);
+        publish_many(&writer, 10_000);
         let after = writer.stats();
         assert_eq!((after.stalls, after.evictions), (0, 0));
         assert_eq!(after.reclaimed, before.reclaimed);

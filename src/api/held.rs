@@ -8,7 +8,7 @@ use super::create::{Ring, roll_over};
 use super::writer::Inner;
 use crate::crash;
 use crate::error::{QADataSwapError, Result};
-use crate::layout::{ControlSegment, Entry, Geometry, HoldTable, SlotTable};
+use crate::layout::{ControlSegment, Entry, Geometry, HoldTable, LEASES_PER_ENTRY, SlotTable};
 use crate::ring::hold::{self, EntryMask};
 use crate::ring::publish::Claim;
 use crate::sync::Ordering;
@@ -23,8 +23,10 @@ const LOOKS_PER_QUESTION: u8 = 64;
 /// Most entries that one write takes from the dead: more there can be only if somebody forges them.
 const MOST_RECLAIMED: u32 = 128;
 
-/// Laps that a write makes around leases that move.
-const MOST_LAPS: u32 = 64;
+/// Most positions that one write passes over: many times as many as there can be leases.
+const MOST_SKIPS: u64 = 16 * 64 * LEASES_PER_ENTRY as u64;
+/// Publishes between two questions whether the owner of an entry that costs them something lives.
+const PUBLISHES_PER_QUESTION: u16 = 1024;
 
 /// What holds have made this writer do.
 #[derive(Debug)]
@@ -35,11 +37,30 @@ pub(super) struct HoldStats {
     pub(super) reclaimed: u64,
     /// By entry: looks at its leases before the kernel is asked again.
     looks_left: [u8; 64],
+    /// Publishes before the next entry is asked about.
+    publishes_left: u16,
+    /// The entry that was asked about last.
+    asked: usize,
 }
 
 impl HoldStats {
     pub(super) fn new() -> Self {
-        Self { lease_skips: 0, stalls: 0, evictions: 0, reclaimed: 0, looks_left: [0; 64] }
+        Self {
+            lease_skips: 0,
+            stalls: 0,
+            evictions: 0,
+            reclaimed: 0,
+            looks_left: [0; 64],
+            publishes_left: PUBLISHES_PER_QUESTION,
+            asked: 0,
+        }
+    }
+
+    /// Counts a publish; whether it is time to ask about an entry.
+    #[inline(always)]
+    pub(super) fn is_time_to_ask(&mut self) -> bool {
+        self.publishes_left -= 1;
+        self.publishes_left == 0
     }
 }
 
@@ -48,12 +69,15 @@ impl HoldStats {
 struct Attempt {
     /// Entries whose gates are not waited for any longer.
     given_up: EntryMask,
+    /// Those of them that have not been counted: nothing was overwritten yet.
+    uncounted: EntryMask,
     /// When it first met a gate.
     stalled: Option<Instant>,
+    /// When it first met the last of those that it met, and all of these.
+    met: (Option<Instant>, EntryMask),
     /// Whether a reader that moves its gate will wake this writer.
     armed: bool,
     skipped: u64,
-    laps: u32,
     reclaimed: u32,
 }
 
@@ -61,12 +85,25 @@ impl Attempt {
     fn new() -> Self {
         Self {
             given_up: EntryMask::NONE,
+            uncounted: EntryMask::NONE,
             stalled: None,
+            met: (None, EntryMask::NONE),
             armed: false,
             skipped: 0,
-            laps: 0,
             reclaimed: 0,
         }
+    }
+}
+
+impl Attempt {
+    /// How long ago it met the last of the entries that it has met, `by` among them.
+    fn since_met(&mut self, by: EntryMask) -> Duration {
+        let known = self.met.1;
+        self.met.1 = known.union(by);
+        if self.met.1 != known {
+            self.met.0 = None;
+        }
+        self.met.0.get_or_insert_with(Instant::now).elapsed()
     }
 }
 
@@ -107,7 +144,10 @@ impl Inner {
         if moved.is_err() {
             self.ring.publisher.withdraw(&self.ring.data);
         }
-        self.rollovers += u64::from(moved.is_ok());
+        if moved.is_ok() {
+            self.rollovers += 1;
+            self.count_evictions(attempt);
+        }
         moved
     }
 
@@ -120,7 +160,10 @@ impl Inner {
                 return Ok(());
             }
             match publisher.claim(data, &self.control, attempt.given_up) {
-                Claim::Claimed => return Ok(()),
+                Claim::Claimed => {
+                    self.count_evictions(attempt);
+                    return Ok(());
+                }
                 Claim::Gated(by) => self.wait_for_gates(attempt, by)?,
                 Claim::Leased(by) => self.pass_over(attempt, by)?,
                 Claim::Skipped => {
@@ -154,18 +197,23 @@ impl Inner {
 
     /// After a position was passed over: gives up when every slot was.
     fn count_skip(&mut self, attempt: &mut Attempt) -> Result<()> {
+        // What was in the slot is lost to whoever was given up.
+        self.count_evictions(attempt);
         attempt.skipped += 1;
-        if attempt.skipped < self.ring.data.slot_count() {
-            return Ok(());
-        }
-        attempt.skipped = 0;
+        let slot_count = self.ring.data.slot_count();
+        let whole_lap = attempt.skipped.is_multiple_of(slot_count);
         // Leases that move along with the writer may be met in turn, with a slot free at any time.
-        let leased = hold::all_leases(&self.ring.data, &self.control).0;
-        if leased < self.ring.data.slot_count() && attempt.laps < MOST_LAPS {
-            attempt.laps += 1;
-            return Ok(());
+        if whole_lap && hold::all_leases(&self.ring.data, &self.control).0 >= slot_count
+            || attempt.skipped >= MOST_SKIPS
+        {
+            return self.refuse_leased(attempt);
         }
-        self.refuse_leased(attempt)
+        Ok(())
+    }
+
+    fn count_evictions(&mut self, attempt: &mut Attempt) {
+        self.holds.evictions += attempt.uncounted.iter().count() as u64;
+        attempt.uncounted = EntryMask::NONE;
     }
 
     /// Refuses a write for which there is no slot, unless one of those who lease them is dead.
@@ -196,10 +244,11 @@ impl Inner {
         if (first || waited >= POLL) && self.reclaim(attempt, by) {
             return Ok(());
         }
-        let limit_ms = match self.options.on_slow_reader {
-            OnSlowReader::Wait { limit_ms } => limit_ms,
-            OnSlowReader::Evict { grace_ms } => grace_ms,
-            OnSlowReader::Refuse => 0,
+        // Each reader has a grace period of its own, and each write one limit.
+        let (limit_ms, waited) = match self.options.on_slow_reader {
+            OnSlowReader::Wait { limit_ms } => (limit_ms, waited),
+            OnSlowReader::Evict { grace_ms } => (grace_ms, attempt.since_met(by)),
+            OnSlowReader::Refuse => (0, waited),
         };
         if first && limit_ms > 0 {
             self.holds.stalls += 1;
@@ -208,7 +257,7 @@ impl Inner {
         if left.is_zero() {
             if let OnSlowReader::Evict { .. } = self.options.on_slow_reader {
                 attempt.given_up = attempt.given_up.union(by);
-                self.holds.evictions += by.iter().count() as u64;
+                attempt.uncounted = attempt.uncounted.union(by);
                 return Ok(());
             }
             return Err(self.would_block(by));
@@ -227,6 +276,20 @@ impl Inner {
             attempt.armed = false;
         }
         Ok(())
+    }
+
+    /// Asks about the next of the entries that cost each publish something: those that may lease, and those with a
+    /// gate. One that is never in the way would otherwise not be found dead.
+    #[cold]
+    pub(super) fn ask_about_next_entry(&mut self) {
+        self.holds.publishes_left = PUBLISHES_PER_QUESTION;
+        let entries = hold::holding(&self.control);
+        let next = entries.iter().find(|index| *index > self.holds.asked);
+        if let Some(index) = next.or_else(|| entries.iter().next()) {
+            self.holds.asked = index;
+            let mut attempt = Attempt::new();
+            self.reclaim(&mut attempt, EntryMask::of(index));
+        }
     }
 
     /// Takes from the dead among these what they held; whether there was one.

@@ -80,7 +80,7 @@ pub enum OnSlowReader {
     /// Wait for this many milliseconds; then overwrite what the reader has not consumed. Its next read is
     /// told so ([`QADataSwapError::Evicted`]).
     Evict {
-        /// Longest wait of one write, in milliseconds.
+        /// Longest wait for one reader, in milliseconds. (A write that meets one after the other waits for each.)
         grace_ms: u64,
     },
 }

@@ -571,7 +571,7 @@ impl Reader {
         mut then: impl FnMut(Lease) -> Taken<R>,
     ) -> Result<Option<R>> {
         check_fork(self.made_in)?;
-        self.inner.borrow().source().check_can_lease()?;
+        self.inner.borrow_mut().prepare_to_lease()?;
         self.receive(timeout_ms, |source, found, message| source.lease(found, message, &mut then))
     }
 

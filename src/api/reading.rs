@@ -112,7 +112,18 @@ impl Source<'_> {
 
     /// Whether the claim that could overwrite `position` knows that this reader leases.
     fn may_lease(&self, registration: &Registration, position: Position) -> Result<bool> {
-        let floor = self.floor.get().unwrap_or_else(|| registration.begin_leasing(self.data));
+        let floor = match self.floor.get() {
+            Some(floor) => floor,
+            None => {
+                let floor = registration.begin_leasing(self.data);
+                // The writer may look at another control segment. If this is still the ring's, then whoever makes
+                // another later moves to another data segment before it overwrites anything.
+                if registration.is_orphaned() {
+                    return Err(HoldsReason::NoControlSegment.on_ring(self.name));
+                }
+                floor
+            }
+        };
         self.floor.set(Some(floor));
         if position >= floor {
             return Ok(true);
@@ -195,6 +206,15 @@ impl Inner {
             floor: &self.floor,
             max_leases: self.options.max_leases,
         }
+    }
+
+    /// Before a message is leased: whether that can be.
+    pub(super) fn prepare_to_lease(&mut self) -> Result<()> {
+        // Nothing was leased from this segment yet.
+        if self.floor.get().is_none() {
+            self.register_again()?;
+        }
+        self.source().check_can_lease()
     }
 
     pub(super) fn stats(&self) -> ReaderStats {
@@ -485,7 +505,8 @@ impl Inner {
     #[cold]
     pub(super) fn count_evicted(&mut self) -> QADataSwapError {
         // The writer may go round the ring while this looks; what it then takes is counted by `rejoin`.
-        let lost = (0..REJOIN_TRIES).find_map(|_| self.cursor.resume(&*self.data)).unwrap_or(0);
+        let resumed = (0..REJOIN_TRIES).find_map(|_| self.cursor.resume_at_oldest(&*self.data));
+        let lost = resumed.unwrap_or(0);
         self.evict(lost)
     }
 

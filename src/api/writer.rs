@@ -396,7 +396,12 @@ impl Inner {
             return Ok(());
         }
         match publisher.claim(data, &self.control, EntryMask::NONE) {
-            Claim::Claimed => Ok(()),
+            Claim::Claimed => {
+                if self.holds.is_time_to_ask() {
+                    self.ask_about_next_entry();
+                }
+                Ok(())
+            }
             // From where this got to, all is begun again there.
             Claim::Skipped => {
                 self.holds.lease_skips += 1;

@@ -100,8 +100,11 @@ fn decode(stream: &Buffer, mut decoder: Decoder) -> Result<DecodedStream, ArrowE
     while let Some(frame) = check::next_frame(stream, &mut position)? {
         let body = stream.slice_with_length(frame.body.start, frame.body.len());
         let version = frame.message.version();
-        let checked =
-            if decoder.require_alignment { Body::InPlace(&body) } else { Body::Whole(&body) };
+        let checked = match (decoder.require_alignment, decoder.skip_validation.get()) {
+            (true, true) => Body::Trusted(&body),
+            (true, false) => Body::InPlace(&body),
+            (false, _) => Body::Whole(&body),
+        };
         match checker.message(&frame.message, checked)? {
             Step::Schema(found) => {
                 for (id, values) in checker.dictionary_types() {

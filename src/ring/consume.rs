@@ -215,6 +215,16 @@ impl Cursor {
         Some(self.jump(target, sequence))
     }
 
+    /// After an overrun: moves to the oldest message from the cursor on that is still there. Returns how many were
+    /// lost; `None` if there is none (try again).
+    pub fn resume_at_oldest<T: SlotTable>(&mut self, table: &T) -> Option<u64> {
+        let (first, _) = table.origin();
+        let published = published(table)?;
+        let from = published.back(table.slot_count(), Position::new(first)).max(self.position);
+        let (position, sequence) = oldest(table, from, published)?;
+        Some(self.jump(position, sequence))
+    }
+
     /// Goes on at `position`, which is not before this one's, where the slot says that the message has
     /// number `sequence`. Returns how many messages were lost.
     pub fn jump(&mut self, position: Position, sequence: u64) -> u64 {

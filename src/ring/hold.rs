@@ -159,6 +159,10 @@ impl Gates {
         let gating = holds.holds().gating.load(Ordering::Acquire);
         let mut limit = Position::LAST;
         let mut blocked = EntryMask::NONE;
+        if !given_up.is_empty() {
+            // It may come to nothing after all: whoever claims `next` again asks again.
+            limit = next;
+        }
         for index in EntryMask::from_word(gating, holds.entry_count()).iter() {
             let entry = EntryMask::of(index);
             let word = holds.entry(index).gate.load(Ordering::Acquire); // H3, pairs with `move_gate`
@@ -238,9 +242,17 @@ pub(super) fn leasing<H: HoldTable>(holds: &H) -> EntryMask {
     EntryMask::from_word(holds.holds().leasing.load(Ordering::Acquire), holds.entry_count())
 }
 
+/// The entries that cost each publish something: those that may lease, and those with a gate.
+pub fn holding<H: HoldTable>(holds: &H) -> EntryMask {
+    // Acquire, as in `leasing`.
+    let gating = holds.holds().gating.load(Ordering::Acquire);
+    leasing(holds).union(EntryMask::from_word(gating, holds.entry_count()))
+}
+
 /// Slots that are leased, and the entries that lease them. For when a claim has met one.
 pub fn all_leases<T: SlotTable, H: HoldTable>(table: &T, holds: &H) -> (u64, EntryMask) {
-    let mut slots = Vec::new();
+    let mut slots = [0; 64 * LEASES_PER_ENTRY];
+    let mut count = 0;
     let mut by = EntryMask::NONE;
     for index in leasing(holds).iter() {
         let entry = holds.entry(index);
@@ -252,14 +264,15 @@ pub fn all_leases<T: SlotTable, H: HoldTable>(table: &T, holds: &H) -> (u64, Ent
         }
         for word in words {
             if (1..=table.slot_count()).contains(&word) {
-                slots.push(word);
+                slots[count] = word;
+                count += 1;
                 by = by.union(EntryMask::of(index));
             }
         }
     }
+    let slots = &mut slots[..count];
     slots.sort_unstable();
-    slots.dedup();
-    (slots.len() as u64, by)
+    (slots.chunk_by(u64::eq).count() as u64, by)
 }
 
 /// Reader: says that the entry at `index` may lease slots of `table` from now on. Returns the first position
