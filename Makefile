@@ -4,6 +4,7 @@
 #   make test    everything that is tested (about a quarter of an hour on two cores)
 #   make quick   the tests in a debug build only
 #   make storm   processes killed and stopped at random for SECONDS=60, and every message checked
+#   make model   the protocol's Promela models, where spin is installed
 #   make fuzz-smoke    each fuzz target for SECONDS=60; make fuzz for SECONDS=600
 #   make bench   what a write and a read cost, beside memcpy, and what holds add
 
@@ -13,14 +14,14 @@ LOCKED = --locked
 POLARS = --manifest-path examples/polars/Cargo.toml --target-dir target/polars
 
 .PHONY: demo test quick lint doc test-debug test-release test-bare test-doc loom polars bench bench-once
-.PHONY: crash storm storm-short
+.PHONY: crash storm storm-short model
 .PHONY: fuzz fuzz-smoke fuzz-build fuzz-keep
 
 demo:
 	$(CARGO) run $(LOCKED) --release -p qads -- demo
 
 # The documentation tests come last: the closing line of a run then tells of tests that ran.
-test: lint doc test-debug test-release test-bare loom polars crash storm-short bench-once test-doc
+test: lint doc test-debug test-release test-bare loom model polars crash storm-short bench-once test-doc
 	@echo "all tests passed"
 
 quick: test-debug test-doc
@@ -56,6 +57,11 @@ test-doc:
 loom:
 	RUSTFLAGS="--cfg qads_loom" CARGO_TARGET_DIR=target/loom \
 		$(CARGO) test $(LOCKED) --release -p qadataswap-loom-tests --tests
+
+# The protocol on a memory that delays stores (docs/memory-model.md). spin is a package of most distributions.
+model:
+	@if command -v spin >/dev/null; then model/run.sh; \
+		else echo "skipped: the Promela models (make model), because spin is not installed"; fi
 
 # Processes killed at every named point (src/crash.rs), and wherever these points are met at random.
 CRASH = RUSTFLAGS="--cfg qads_crash" CARGO_TARGET_DIR=target/crash
