@@ -27,6 +27,8 @@ pub enum Point {
     W3,
     /// Fence before the look at `waiters`.
     W4,
+    /// Release of the futex word.
+    W5,
     /// That the futex word moves on when `waiters` is lowered.
     W5Move,
     /// Acquire of the generation.
@@ -40,6 +42,8 @@ pub enum Point {
     /// Second look for a message before sleeping (which the models make themselves).
     #[cfg(qads_loom)]
     R4Look,
+    /// Acquire of the futex word.
+    R5,
     /// Fence after `claimed`.
     H1,
     /// Release of `claimed` when it is taken back.
@@ -116,6 +120,14 @@ pub fn at(point: Point, ordering: Ordering) -> Ordering {
 /// The Acquire load of `point`; see [`load_acquire`].
 #[inline(always)]
 pub fn load_at(point: Point, word: &AtomicU64) -> u64 {
+    let value = word.load(Ordering::Relaxed);
+    fence(point, Ordering::Acquire);
+    value
+}
+
+/// [`load_at`] for a 32-bit word.
+#[inline(always)]
+pub fn load_at_u32(point: Point, word: &AtomicU32) -> u32 {
     let value = word.load(Ordering::Relaxed);
     fence(point, Ordering::Acquire);
     value

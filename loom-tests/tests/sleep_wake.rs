@@ -53,4 +53,6 @@ broken_twins! {
     without_the_readers_fence_a_wake_up_is_lost: R4, 3, || sleepers(1, 2);
     without_the_second_look_a_wake_up_is_lost: R4Look, 3, || sleepers(1, 2);
     without_moving_the_futex_word_a_wake_up_is_lost: W5Move, 3, || sleepers(1, 2);
+    without_the_release_of_the_futex_word_a_wake_up_is_lost: W5, 3, || sleepers(1, 2);
+    without_the_acquire_of_the_futex_word_a_wake_up_is_lost: R5, 3, || sleepers(1, 2);
 }

@@ -26,13 +26,13 @@
 
 use crate::crash;
 use crate::layout::{Live, Waiters};
-use crate::sync::{Ordering, Point, fence, is_missing, load_acquire_u32};
+use crate::sync::{Ordering, Point, at, fence, is_missing, load_at_u32};
 
 /// Reader: says that it is about to sleep. Returns the value to wait on; the caller looks for a
 /// message once more before it does.
 #[inline]
 pub fn announce(live: &Live, waiters: &Waiters) -> u32 {
-    let token = load_acquire_u32(&live.wake_sequence); // R5, pairs with W5
+    let token = load_at_u32(Point::R5, &live.wake_sequence); // R5, pairs with W5
     // Relaxed: ordered against the second look by the fence.
     waiters.word.store(1, Ordering::Relaxed);
     crash::point("sleep: waiters raised");
@@ -63,5 +63,5 @@ pub fn must_wake(live: &Live, waiters: &Waiters) -> bool {
 pub fn move_on(live: &Live) {
     // Relaxed load: the writer is the only one to store here.
     let sequence = live.wake_sequence.load(Ordering::Relaxed);
-    live.wake_sequence.store(sequence.wrapping_add(1), Ordering::Release); // W5, pairs with R5
+    live.wake_sequence.store(sequence.wrapping_add(1), at(Point::W5, Ordering::Release)); // W5, pairs with R5
 }
