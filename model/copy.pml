@@ -1,10 +1,17 @@
 /*
- * Publishing beside a reader that copies and may be lapped. Positions may be passed over (as if leased).
+ * Publishing beside a reader that copies and may be lapped. Positions may be passed over (as if leased). With KILL the
+ * writer is killed between any two of its steps, and another takes over.
  *
  * Checked: what the reader believes is one message, whole, and the one of its position and number; consumed and
- * lost make up everything that was published.
+ * lost make up everything that was published; no position is published twice; no reader waits for what is past.
+ *
+ * Also checked with: -DKILL -DPOSITIONS=3
  */
 #define SLOTS 2
+#ifdef BROKEN_RECOVERWRITING
+#define KILL
+#define POSITIONS 3
+#endif
 #ifndef POSITIONS
 #define POSITIONS 4
 #endif
@@ -25,11 +32,20 @@
 #define WRITING_ 1
 #define PUBLISHED_ 2
 #define SKIPPED_ 3
-/* What a message's words are. */
-#define CONTENT(sequence) ((sequence) + 1)
+/* What a message's words are: its number, and who wrote it. */
+#define CONTENT(sequence) ((sequence) * 2 + 2 + taken_over)
 
-byte messages; /* Published by the writer in the end. */
-bool ended;
+byte messages; /* Published in the end. */
+#ifdef KILL
+bool killed_;
+proctype killer() { killed_ = true }
+#endif
+bool ended, issued[POSITIONS], taken_over;
+
+inline issue() {
+    assert(!issued[position]);
+    issued[position] = true
+}
 
 inline take() {
     store(WRITER, GENERATION(position % SLOTS), WORD(position, WRITING_));
@@ -39,8 +55,8 @@ inline take() {
     skip
 }
 
-proctype writer() {
-    byte position, sequence;
+/* From `position` on to the end. */
+inline write() {
     do
     :: position < POSITIONS ->
         if
@@ -48,18 +64,24 @@ proctype writer() {
             store(WRITER, SEQUENCE(position % SLOTS), sequence);
             store(WRITER, ONE(position % SLOTS), CONTENT(sequence));
             store(WRITER, TWO(position % SLOTS), CONTENT(sequence));
+            atomic {
 #ifdef BROKEN_W2
-            store(WRITER, GENERATION(position % SLOTS), WORD(position, PUBLISHED_));
+                store(WRITER, GENERATION(position % SLOTS), WORD(position, PUBLISHED_));
 #else
-            store_release(WRITER, GENERATION(position % SLOTS), WORD(position, PUBLISHED_));
+                store_release(WRITER, GENERATION(position % SLOTS), WORD(position, PUBLISHED_));
 #endif
+                issue()
+            };
             sequence++
         :: position > 0 && position + 1 < POSITIONS ->
 #ifndef BROKEN_SKIPWRITING
             take();
 #endif
             store(WRITER, SEQUENCE(position % SLOTS), sequence);
-            store_release(WRITER, GENERATION(position % SLOTS), WORD(position, SKIPPED_))
+            atomic {
+                store_release(WRITER, GENERATION(position % SLOTS), WORD(position, SKIPPED_));
+                issue()
+            }
         fi;
         position++;
 #ifdef BROKEN_W3
@@ -70,7 +92,49 @@ proctype writer() {
         store_release(WRITER, PUBLISHED, position)
 #endif
     :: else -> break
-    od;
+    od
+}
+
+/* One slot's part in finding the place: after what is published or skipped, or at what is being written. */
+inline recover(s) {
+    load(WRITER, GENERATION(s), word);
+    if
+    :: word % 4 == WRITING_ && word / 4 >= position ->
+#ifdef BROKEN_RECOVERWRITING
+        position = word / 4 + 1
+#else
+        position = word / 4
+#endif
+    :: word % 4 >= PUBLISHED_ && word / 4 + 1 > position -> position = word / 4 + 1
+    :: else
+    fi
+}
+
+proctype writer() {
+    byte position, sequence;
+#ifdef KILL
+    byte word;
+    {
+        write()
+    } unless { killed_ };
+    /* The kernel's lock: what the dead writer stored is there. */
+    full_fence(WRITER);
+    taken_over = true;
+    position = 0; sequence = 0;
+    recover(0);
+    recover(1);
+    if
+    :: position > 0 ->
+        load(WRITER, GENERATION((position - 1) % SLOTS), word);
+        load(WRITER, SEQUENCE((position - 1) % SLOTS), sequence);
+        sequence = sequence + (word == WORD(position - 1, PUBLISHED_))
+    :: else
+    fi;
+    word = 0;
+    store_release(WRITER, MESSAGES, sequence);
+    store_release(WRITER, PUBLISHED, position);
+#endif
+    write();
     messages = sequence;
     full_fence(WRITER);
     ended = true
@@ -109,14 +173,16 @@ inline look(s) {
 proctype reader() {
     byte cursor, expected, consumed, lost;
     byte first, second, one, two, number, seen, published, target, found;
+    bool was_ended;
     do
     :: cursor == POSITIONS -> break
     :: cursor < POSITIONS ->
+        was_ended = ended;
         look(cursor % SLOTS);
         if
         :: first == WORD(cursor, PUBLISHED_) && INTACT ->
             assert(one == two);
-            assert(one == CONTENT(number));
+            assert(one / 2 == number + 1);
             assert(number == expected);
             consumed++; expected++; cursor++
         :: first == WORD(cursor, SKIPPED_) -> cursor++
@@ -154,9 +220,9 @@ proctype reader() {
                 assert(number - expected <= target - cursor);
                 lost = lost + number - expected;
                 expected = number; cursor = target
-            :: else
+            :: else -> assert(!was_ended)
             fi
-        :: else
+        :: else -> assert(!was_ended) /* Nothing yet. */
         fi;
         first = 0; second = 0; one = 0; two = 0; number = 0; seen = 0; published = 0; target = 0; found = 0
     od;
@@ -164,4 +230,13 @@ proctype reader() {
     assert(consumed + lost == messages)
 }
 
-init { atomic { run drain(WRITER); run writer(); run reader() } }
+init {
+    atomic {
+#ifdef KILL
+        run killer();
+#endif
+        run drain(WRITER);
+        run writer();
+        run reader()
+    }
+}

@@ -73,14 +73,14 @@ inline load(t, where, into) {
 #define OPEN(t, i) (buffer[t].order[i] != FENCED)
 #define LEAVES_0(t) (buffer[t].count > 0)
 #define LEAVES_1(t) (buffer[t].count > 1 && buffer[t].order[1] == PLAIN && CLEAR(t, 1, 0))
-#define LEAVES_2(t) (buffer[t].count > 2 && buffer[t].order[2] == PLAIN && OPEN(t, 1) && CLEAR(t, 2, 0) && CLEAR(t, 2, 1))
+#define LEAVES_2(t) (buffer[t].count > 2 && buffer[t].order[2] == PLAIN && OPEN(t, 1) \
+    && CLEAR(t, 2, 0) && CLEAR(t, 2, 1))
 #define LEAVES_3(t) (buffer[t].count > 3 && buffer[t].order[3] == PLAIN && OPEN(t, 1) && OPEN(t, 2) \
     && CLEAR(t, 3, 0) && CLEAR(t, 3, 1) && CLEAR(t, 3, 2))
 
 inline leave(t, i) {
     d_step {
         memory[buffer[t].place[i]] = buffer[t].value[i];
-        /* What comes after a fence behind this one is still behind what is before the fence. */
         at_ = i;
         do
         :: at_ + 1 < buffer[t].count ->

@@ -46,7 +46,9 @@ for name in "${models[@]}"; do
     # Other sizes, as the head of the source names them.
     read -ra sizes <<<"$(sed -n 's/^ \* Also checked with: //p' "$here/$name.pml")"
     [ "${#sizes[@]}" = 0 ] || accept "$name" "${sizes[@]}"
-    for variant in $(grep -o 'BROKEN_[A-Z0-9]*' "$here/$name.pml" | sort -u); do
+    variants=$(grep -o 'BROKEN_[A-Z0-9]*' "$here/$name.pml" | sort -u)
+    [ -n "$variants" ] || { echo "$name: nothing in it can be broken"; failed=1; }
+    for variant in $variants; do
         check "$name" "-D$variant"
         if grep -q 'errors: [1-9]' report.txt; then
             echo "$name without ${variant#BROKEN_}: $(sed -n 's/^pan:[0-9]*: //p' report.txt | head -1)"
