@@ -341,7 +341,7 @@ impl fmt::Display for QADataSwapError {
             ),
             WriterAlive { name, pid } => write!(
                 f,
-                "ring '{name}' has a live writer (pid {pid}) and a ring has only one; stop it or \
+                "ring '{name}' has a live writer (pid {pid}, 0: not known yet) and a ring has only one; stop it or \
                  choose another name"
             ),
             VersionMismatch { name, found, expected } => write!(
@@ -379,6 +379,11 @@ impl fmt::Display for QADataSwapError {
                 "overrun: the writer lapped this reader and {lost} messages were lost; the next \
                  read goes on with what is still there"
             ),
+            WouldBlock { name, pid, behind: 0 } => write!(
+                f,
+                "ring '{name}': a lossless reader (pid {pid}) is just joining or leaving; nothing was \
+                 published, try again"
+            ),
             WouldBlock { name, pid, behind } => write!(
                 f,
                 "ring '{name}' is full: the lossless reader with pid {pid} is {behind} messages \
@@ -398,15 +403,18 @@ impl fmt::Display for QADataSwapError {
             HoldsUnavailable { name, reason } => {
                 write!(f, "ring '{name}': messages cannot be held: {reason}")
             }
+            TooManyLeases { limit: 0 } => f.write_str(
+                "this reader was attached with max_leases(0), so that it can lease nothing",
+            ),
             TooManyLeases { limit } => write!(
                 f,
                 "this reader holds {limit} leases, which is all it may; drop one, or attach with \
                  a larger max_leases (at most 8)"
             ),
             NotAligned => f.write_str(
-                "the message has buffers that are not aligned for reading in place (Arrow writers \
-                 align to 8 bytes or more, some types need 16); nothing was consumed, read_arrow \
-                 gives a copy",
+                "the message cannot be read in place: a buffer is not aligned (Arrow writers align to \
+                 8 bytes or more, some types need 16), or a dictionary comes in parts; nothing was \
+                 consumed, read_arrow gives a copy",
             ),
             NotOneBatch { found } => write!(
                 f,
