@@ -3,6 +3,7 @@
 
 #[path = "arrow/generate.rs"]
 mod generate;
+mod model;
 mod support;
 
 mod fuzz;

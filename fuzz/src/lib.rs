@@ -2,5 +2,7 @@
 
 #[path = "../../tests/fuzz/mod.rs"]
 pub mod fuzz;
+#[path = "../../tests/model/mod.rs"]
+pub mod model;
 #[path = "../../tests/support/mod.rs"]
 pub mod support;

@@ -2,7 +2,7 @@
 #![allow(dead_code, unused_imports)] // each test file uses a part of it
 
 #[path = "../support/mod.rs"]
-mod rings;
+pub mod rings;
 // The codec's own source, for what the ring does not offer (yet): decoding in place.
 #[path = "../../src/codec/mod.rs"]
 mod codec;
