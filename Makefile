@@ -6,6 +6,7 @@
 #   make storm   processes killed and stopped at random for SECONDS=60, and every message checked
 #   make model   the protocol's Promela models, where spin is installed
 #   make fuzz-smoke    each fuzz target for SECONDS=60; make fuzz for SECONDS=600
+#   make sanitize    the tests with threads under ThreadSanitizer, these and more under AddressSanitizer
 #   make bench   what a write and a read cost, beside memcpy, and what holds add
 
 CARGO ?= cargo
@@ -16,6 +17,7 @@ POLARS = --manifest-path examples/polars/Cargo.toml --target-dir target/polars
 .PHONY: demo test quick lint doc test-debug test-release test-bare test-doc loom polars bench bench-once
 .PHONY: crash storm storm-short model
 .PHONY: fuzz fuzz-smoke fuzz-build fuzz-keep
+.PHONY: sanitize tsan asan
 
 demo:
 	$(CARGO) run $(LOCKED) --release -p qads -- demo
@@ -102,6 +104,26 @@ fuzz-build: $(CARGO_FUZZ)
 $(CARGO_FUZZ):
 	$(CARGO) install --locked --root target/tools --version $(patsubst target/tools/cargo-fuzz-%,%,$@) cargo-fuzz
 	touch $@
+
+# Sanitizers ask for unstable flags too, and for a target that is named, so that they are not used for what
+# runs while building. The standard library is as it comes.
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+SANITIZED = CARGO_TARGET_DIR=target/$@ RUSTC_BOOTSTRAP=1
+SANITIZE_FLAGS = -Cunsafe-allow-abi-mismatch=sanitizer
+THREAD_TESTS = heap_threads waiting wake_ups leases gates zero_copy_leases noise
+MEMORY_TESTS = $(THREAD_TESTS) properties arrow_properties arrow_types corpus bad_slots reservations
+
+sanitize: tsan asan
+
+# What it is not to report is in the file, with reasons; what it does not see is told in docs/sanitizers.md.
+tsan:
+	$(SANITIZED) RUSTFLAGS="-Zsanitizer=thread $(SANITIZE_FLAGS) --cfg qads_tsan" \
+		TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp" \
+		$(CARGO) test $(LOCKED) --target $(HOST) -p qadataswap $(addprefix --test ,$(THREAD_TESTS))
+
+asan:
+	$(SANITIZED) RUSTFLAGS="-Zsanitizer=address $(SANITIZE_FLAGS)" \
+		$(CARGO) test $(LOCKED) --target $(HOST) -p qadataswap $(addprefix --test ,$(MEMORY_TESTS))
 
 polars:
 	$(CARGO) run $(LOCKED) $(POLARS)

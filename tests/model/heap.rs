@@ -4,6 +4,7 @@
 //! The sources are the library's own (`tests/properties.rs` takes them in), as in the loom models.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use qadataswap::{OnOverrun, OnSlowReader};
 
@@ -31,8 +32,8 @@ enum Gate {
 }
 
 pub struct HeapReader {
-    table: Rc<Table>,
-    taken: Option<Rc<Taken>>,
+    table: Arc<Table>,
+    taken: Option<Arc<Taken>>,
     cursor: Cursor,
     how: How,
     gate: Gate,
@@ -57,8 +58,8 @@ struct Writer {
 /// A ring on the heap.
 pub struct Heap {
     config: Config,
-    control: Rc<Control>,
-    table: Option<Rc<Table>>,
+    control: Arc<Control>,
+    table: Option<Arc<Table>>,
     writer: Option<Writer>,
     epoch: u64,
 }
@@ -79,11 +80,11 @@ impl Attempt {
 }
 
 impl Heap {
-    fn current(&self) -> &Rc<Table> {
+    fn current(&self) -> &Arc<Table> {
         self.table.as_ref().expect("the ring was made")
     }
 
-    fn parts(&mut self) -> (&Rc<Table>, &Rc<Control>, &mut Writer) {
+    fn parts(&mut self) -> (&Arc<Table>, &Arc<Control>, &mut Writer) {
         let table = self.table.as_ref().expect("the ring was made");
         (table, &self.control, self.writer.as_mut().expect("there is one"))
     }
@@ -138,8 +139,8 @@ impl Heap {
         writer.publisher.announce_position(&table);
         writer.publisher.withdraw(&table);
         writer.counts.rollovers += 1;
-        let table = Rc::new(table);
-        *old.next.borrow_mut() = Some(table.clone());
+        let table = Arc::new(table);
+        assert!(old.next.set(table.clone()).is_ok(), "moved once");
         self.table = Some(table);
         Ok(())
     }
@@ -199,19 +200,19 @@ impl Backend for Heap {
     type Held = Held;
 
     fn new(config: Config) -> Self {
-        Self { config, control: Rc::default(), table: None, writer: None, epoch: 0 }
+        Self { config, control: Arc::default(), table: None, writer: None, epoch: 0 }
     }
 
     fn take_over(&mut self, slots: u64) -> Result<(), Refusal> {
         let table =
-            self.table.get_or_insert_with(|| Rc::new(Table::new(slots, CAPACITY, (0, 0), 0)));
+            self.table.get_or_insert_with(|| Arc::new(Table::new(slots, CAPACITY, (0, 0), 0)));
         let recovered = Publisher::recover(&**table, |_| Ok::<_, ()>(true)).unwrap();
         let publisher = recovered.expect("a ring that a writer can have left");
         publisher.announce_position(&**table);
         publisher.withdraw(&**table);
         let capacity = table.capacity;
         self.epoch += 1;
-        self.control.closed.set(false);
+        self.control.closed.store(false, Ordering::Relaxed);
         self.writer = Some(Writer { publisher, counts: WriterCounts::default() });
         if self.current().slot_count() == slots {
             return Ok(());
@@ -225,7 +226,7 @@ impl Backend for Heap {
 
     fn close(&mut self) {
         self.writer = None;
-        self.control.closed.set(true);
+        self.control.closed.store(true, Ordering::Relaxed);
     }
 
     fn write(&mut self, message: &Message) -> Result<(), Refusal> {
@@ -281,7 +282,8 @@ impl Backend for Heap {
             match &reader.taken {
                 None => return (Seen::NotRegistered, None),
                 Some(taken)
-                    if taken.leases.get().count_ones() as usize >= reader.how.max_leases =>
+                    if taken.leases.load(Ordering::Relaxed).count_ones() as usize
+                        >= reader.how.max_leases =>
                 {
                     return (Seen::TooManyLeases, None);
                 }
@@ -318,7 +320,7 @@ impl Backend for Heap {
                         }
                         continue;
                     }
-                    if self.control.closed.get() {
+                    if self.control.closed.load(Ordering::Relaxed) {
                         return (Seen::Closed, None);
                     }
                     reader.counts.timeouts += 1;
@@ -345,7 +347,10 @@ impl Backend for Heap {
     fn reader(&self, reader: &HeapReader) -> ReaderCounts {
         let position = reader.cursor.position().get();
         let published = self.current().live.published.load(Ordering::Relaxed);
-        let leases = reader.taken.as_ref().map_or(0, |taken| taken.leases.get().count_ones());
+        let leases = reader
+            .taken
+            .as_ref()
+            .map_or(0, |taken| taken.leases.load(Ordering::Relaxed).count_ones());
         ReaderCounts {
             position,
             sequence: reader.cursor.sequence(),
@@ -361,14 +366,14 @@ impl Backend for Heap {
 }
 
 impl Heap {
-    fn join(&self, table: &Table, taken: &Option<Rc<Taken>>) -> Position {
+    fn join(&self, table: &Table, taken: &Option<Arc<Taken>>) -> Position {
         let index = taken.as_ref().expect("a lossless one has an entry").index;
-        self.control.attempts.set(self.control.attempts.get() + 1);
-        hold::join(table, &*self.control, index, self.control.attempts.get())
+        let attempt = self.control.attempts.fetch_add(1, Ordering::Relaxed) + 1;
+        hold::join(table, &*self.control, index, attempt)
     }
 }
 
-fn settle(gate: Gate, table: &Table, taken: &Option<Rc<Taken>>, position: Position) {
+fn settle(gate: Gate, table: &Table, taken: &Option<Arc<Taken>>, position: Position) {
     if let (Gate::Held, Some(taken)) = (gate, taken) {
         assert!(hold::settle_gate(table, taken.entry(), position), "nobody claims meanwhile");
     }
@@ -384,7 +389,7 @@ impl HeapReader {
     /// Takes the message that was found; else why not.
     fn take(
         &mut self,
-        table: &Rc<Table>,
+        table: &Arc<Table>,
         found: &Found<'_>,
         way: Way,
     ) -> Result<(Seen, Option<Held>), Seen> {
@@ -402,7 +407,7 @@ impl HeapReader {
         Ok((Seen::Message(Rc::new(Message { bytes, batches: None })), held))
     }
 
-    fn lease(&mut self, table: &Rc<Table>, found: &Found<'_>, len: usize) -> Held {
+    fn lease(&mut self, table: &Arc<Table>, found: &Found<'_>, len: usize) -> Held {
         let taken = self.taken.as_ref().expect("asked for before").clone();
         if self.floor.is_none() {
             // Leases so far were of another segment.
@@ -412,12 +417,9 @@ impl HeapReader {
             .floor
             .get_or_insert_with(|| hold::begin_leasing(&**table, &*taken.control, taken.index));
         // In a superseded segment nobody claims anything.
-        assert!(
-            found.position() >= floor || table.next.borrow().is_some(),
-            "no claim is under way"
-        );
-        let number = (!taken.leases.get()).trailing_zeros() as usize;
-        taken.leases.set(taken.leases.get() | 1 << number);
+        assert!(found.position() >= floor || table.next.get().is_some(), "no claim is under way");
+        let number = (!taken.leases.load(Ordering::Relaxed)).trailing_zeros() as usize;
+        taken.leases.fetch_or(1 << number, Ordering::Relaxed);
         assert!(hold::lease(&**table, taken.entry(), number, found), "nobody writes");
         let slot = found.position().index(table.slot_count());
         Held { table: table.clone(), taken, number, slot, len }
@@ -444,9 +446,9 @@ impl HeapReader {
     /// begins later.
     fn follow(&mut self) -> Option<Option<u64>> {
         let mut newest = None;
-        let mut next = self.table.next.borrow().clone();
+        let mut next = self.table.next.get().cloned();
         while let Some(table) = next {
-            next = table.next.borrow().clone();
+            next = table.next.get().cloned();
             newest = Some(table);
         }
         self.table = newest?;

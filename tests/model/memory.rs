@@ -1,8 +1,8 @@
 //! The memory of a ring on the heap: slots, header lines and entries, and who has which.
 
-use std::cell::{Cell, RefCell};
 use std::mem::MaybeUninit;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, OnceLock};
 
 use crate::layout::{Entry, HoldTable, Holds, Live, Slot, SlotHead, SlotTable};
 use crate::ring::{hold, words};
@@ -18,14 +18,14 @@ pub struct Table {
     pub origin: (u64, u64),
     pub number: u64,
     /// What came after it.
-    pub next: RefCell<Option<Rc<Table>>>,
+    pub next: OnceLock<Arc<Table>>,
 }
 
 impl Table {
     pub fn new(slots: u64, capacity: usize, origin: (u64, u64), number: u64) -> Self {
         let payload = || (0..capacity.div_ceil(8)).map(|_| AtomicU64::new(0)).collect();
         let slots = (0..slots).map(|_| (SlotHead::default(), payload())).collect();
-        Self { live: Live::default(), slots, capacity, origin, number, next: RefCell::new(None) }
+        Self { live: Live::default(), slots, capacity, origin, number, next: OnceLock::new() }
     }
 }
 
@@ -60,9 +60,9 @@ impl SlotTable for Table {
 pub struct Control {
     pub holds: Holds,
     pub entries: Vec<Entry>,
-    pub taken: Vec<Cell<bool>>,
-    pub attempts: Cell<u64>,
-    pub closed: Cell<bool>,
+    pub taken: Vec<AtomicBool>,
+    pub attempts: AtomicU64,
+    pub closed: AtomicBool,
 }
 
 impl Default for Control {
@@ -70,9 +70,9 @@ impl Default for Control {
         Self {
             holds: Holds::default(),
             entries: (0..ENTRIES).map(|_| Entry::default()).collect(),
-            taken: (0..ENTRIES).map(|_| Cell::new(false)).collect(),
-            attempts: Cell::new(0),
-            closed: Cell::new(false),
+            taken: (0..ENTRIES).map(|_| AtomicBool::new(false)).collect(),
+            attempts: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
         }
     }
 }
@@ -93,16 +93,16 @@ impl HoldTable for Control {
 
 /// An entry, as long as somebody has it: its reader or a lease.
 pub struct Taken {
-    pub control: Rc<Control>,
+    pub control: Arc<Control>,
     pub index: usize,
-    pub leases: Cell<u32>,
+    pub leases: AtomicU32,
 }
 
 impl Taken {
-    pub fn new(control: &Rc<Control>) -> Rc<Self> {
-        let index = control.taken.iter().position(|taken| !taken.replace(true));
+    pub fn new(control: &Arc<Control>) -> Arc<Self> {
+        let index = control.taken.iter().position(|taken| !taken.swap(true, Ordering::Acquire));
         let index = index.expect("a free entry");
-        Rc::new(Self { control: control.clone(), index, leases: Cell::new(0) })
+        Arc::new(Self { control: control.clone(), index, leases: AtomicU32::new(0) })
     }
 
     pub fn entry(&self) -> &Entry {
@@ -113,21 +113,26 @@ impl Taken {
 impl Drop for Taken {
     fn drop(&mut self) {
         self.control.holds.leasing.fetch_and(!(1 << self.index), Ordering::Relaxed);
-        self.control.taken[self.index].set(false);
+        self.control.taken[self.index].store(false, Ordering::Release);
     }
 }
 
 pub struct Held {
-    pub table: Rc<Table>,
-    pub taken: Rc<Taken>,
+    pub table: Arc<Table>,
+    pub taken: Arc<Taken>,
     pub number: usize,
     pub slot: u64,
     pub len: usize,
 }
 
 impl Held {
-    pub fn bytes(&self) -> Vec<u8> {
-        load(&self.table.slot(self.slot).payload[..self.len.div_ceil(8)], self.len)
+    /// What is leased, in place.
+    pub fn bytes(&self) -> &[u8] {
+        let words = self.table.slot(self.slot).payload;
+        assert!(self.len <= size_of_val(words));
+        // SAFETY: as in the library's `Lease`: the range was checked, and nobody stores to it while the lease
+        // holds. (Whether that is so is what is tested.)
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), self.len) }
     }
 }
 
@@ -137,7 +142,7 @@ impl Drop for Held {
         if self.taken.entry().segment_number.load(Ordering::Relaxed) == self.table.number {
             hold::release(self.taken.entry(), self.number);
         }
-        self.taken.leases.set(self.taken.leases.get() & !(1 << self.number));
+        self.taken.leases.fetch_and(!(1 << self.number), Ordering::Release);
     }
 }
 
