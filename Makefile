@@ -14,7 +14,7 @@ CARGO ?= cargo
 LOCKED = --locked
 POLARS = --manifest-path examples/polars/Cargo.toml --target-dir target/polars
 
-.PHONY: demo test quick lint doc test-debug test-release test-bare test-doc loom polars bench bench-once
+.PHONY: demo test quick lint doc test-debug test-release test-bare test-doc loom loom-deep polars bench bench-once
 .PHONY: crash storm storm-short model
 .PHONY: fuzz fuzz-smoke fuzz-build fuzz-keep
 .PHONY: sanitize tsan asan
@@ -56,9 +56,14 @@ test-doc:
 	$(CARGO) test $(LOCKED) -p qadataswap --doc
 
 # A target directory of its own, because the cfg changes every crate's build.
+LOOM = RUSTFLAGS="--cfg qads_loom" CARGO_TARGET_DIR=target/loom $(CARGO) test $(LOCKED) --release -p qadataswap-loom-tests --tests
 loom:
-	RUSTFLAGS="--cfg qads_loom" CARGO_TARGET_DIR=target/loom \
-		$(CARGO) test $(LOCKED) --release -p qadataswap-loom-tests --tests
+	$(LOOM)
+
+# The same models with DEEPER=1 more forced switches of threads than are set in code.
+DEEPER = 1
+loom-deep:
+	QADS_LOOM_DEEPER=$(DEEPER) $(LOOM)
 
 # The protocol on a memory that delays stores (docs/memory-model.md). spin is a package of most distributions.
 model:

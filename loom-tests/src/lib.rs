@@ -114,12 +114,32 @@ impl HeapRing {
 
     fn publish_claimed(&self, publisher: &mut Publisher, n: u64) {
         let slot = self.slot(publisher.index());
-        let mut bytes = [0; 8 * WORDS];
-        bytes[..8].copy_from_slice(&n.to_ne_bytes());
-        bytes[8..].copy_from_slice(&n.to_ne_bytes());
-        words::store(slot.payload, &bytes);
+        words::store(&slot.payload[..1], &n.to_ne_bytes());
+        self.end_message(self, publisher, n);
+    }
+
+    /// Claims the next slot and stores the first word of message number `n`, as far as a writer got that is
+    /// killed then.
+    pub fn begin_message(&self, publisher: &Publisher, n: u64) {
+        let slot = publisher.claim_unheld(self);
+        words::store(&slot.payload[..1], &n.to_ne_bytes());
+    }
+
+    /// Stores the second word and publishes; `table` is this ring as the publisher sees it.
+    pub fn end_message<T: SlotTable>(&self, table: &T, publisher: &mut Publisher, n: u64) {
+        let slot = self.slot(publisher.index());
+        words::store(&slot.payload[1..], &n.to_ne_bytes());
         let descriptor = Descriptor { kind: MessageKind::Bytes, first_word: 0 };
-        publisher.publish(self, descriptor, bytes.len() as u32);
+        publisher.publish(table, descriptor, 8 * WORDS as u32);
+    }
+
+    /// What a new writer does with the ring of one that was killed.
+    pub fn take_over(&self) -> Publisher {
+        let recovered = Publisher::recover(self, |_| Ok::<_, ()>(true)).unwrap();
+        let publisher = recovered.expect("a ring that a writer can have left");
+        publisher.announce_position(self);
+        publisher.withdraw(self);
+        publisher
     }
 
     /// What follows a publish where readers sleep.
@@ -216,8 +236,17 @@ pub enum Seen {
     Nothing,
 }
 
-/// Runs `model` in every interleaving with at most `preemptions` forced switches.
+/// How many more forced switches `make loom-deep` allows.
+const DEEPER: &str = "QADS_LOOM_DEEPER";
+
+/// Runs `model` in every interleaving with at most `preemptions` forced switches (and more, if the environment
+/// says so).
 pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let deeper = std::env::var(DEEPER).map_or(0, |more| more.parse().expect("a number"));
+    run(preemptions + deeper, model);
+}
+
+fn run(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
@@ -239,7 +268,7 @@ pub fn rejects(
 ) {
     if std::env::var_os(BROKEN).is_some() {
         set_missing(Some(point));
-        check(preemptions, model);
+        run(preemptions, model);
         return;
     }
     let program = std::env::current_exe().expect("own path");

@@ -110,6 +110,30 @@ fn a_claim_that_never_ends_does_not_keep_a_reader_from_joining() {
     check(2, claimer_died);
 }
 
+/// A reader joins while a writer is killed with a slot claimed, and beside the one that takes over: nothing that
+/// its gate covers is overwritten, and what the dead one had begun to overwrite is not in it.
+fn joins_beside_a_takeover() {
+    let (ring, publisher) = begun(2, 1, 2);
+    let joining = thread::spawn({
+        let ring = ring.clone();
+        move || reader(&ring, 0, 2)
+    });
+    let mut dying = publisher;
+    if dying.pass_gates(&*ring, &*ring, EntryMask::NONE).is_ok() {
+        ring.begin_message(&dying, 2);
+    }
+    drop(dying);
+    let mut publisher = ring.take_over();
+    assert_eq!(publisher.position(), Position::new(2));
+    write(&ring, &mut publisher, 2);
+    joining.join().unwrap();
+}
+
+#[test]
+fn a_reader_that_joins_beside_a_takeover_is_never_lapped() {
+    check(2, joins_beside_a_takeover);
+}
+
 /// The writer gives up whoever is in its way. Whether the reader noticed while it joined or later, it was
 /// told, and counted what it lost.
 #[test]
@@ -160,4 +184,5 @@ broken_twins! {
     without_the_look_at_gates_they_hold_nothing: GateLook, 3, || joiners(1, 1, 2, 2);
     without_the_readers_fences_a_gate_is_missed: H2, 3, || joiners(1, 1, 2, 2);
     without_the_floor_a_claim_keeps_readers_out: JoinFloor, 2, claimer_died;
+    without_the_look_at_gates_a_takeover_overwrites: GateLook, 2, joins_beside_a_takeover;
 }
