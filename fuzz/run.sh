@@ -83,7 +83,7 @@ keep() {
         mkdir -p "$work/corpus/$target" "fuzz/corpus/$target"
         # What the seeds cover need not be kept. Whether a line was reached counts, not how often: that is what
         # makes it small.
-        start "$target" -merge=1 -use_counters=0 -max_len=2048 \
+        start "$target" -set_cover_merge=1 -use_counters=0 -max_len=2048 \
             "$work/kept" "fuzz/corpus/$target" "$work/corpus/$target"
         rm -rf "$work"/kept/seed-* "fuzz/corpus/$target"
         cp -r "$work/kept" "fuzz/corpus/$target"

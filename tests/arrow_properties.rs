@@ -40,7 +40,9 @@ fn data_type() -> impl Strategy<Value = DataType> {
             }),
             1 => (ends, inner).prop_map(|(ends, values)| generate::run_ends(ends, values)),
             1 => fields.prop_map(|fields| {
-                let field = |(name, data_type, nullable)| Field::new(name, data_type, nullable);
+                let field = |(name, data_type, nullable): (_, DataType, _)| {
+                    Field::new(name, data_type.clone(), nullable || has_nulls(&data_type))
+                };
                 DataType::Struct(fields.into_iter().map(field).collect())
             }),
             1 => union.prop_map(|(dense, children)| {
@@ -49,6 +51,11 @@ fn data_type() -> impl Strategy<Value = DataType> {
             }),
         ]
     })
+}
+
+/// Whether there is no array of this type without nulls.
+fn has_nulls(data_type: &DataType) -> bool {
+    data_type.to_string().contains("Null")
 }
 
 /// What one column of one batch is made from.
@@ -96,7 +103,8 @@ fn batches() -> impl Strategy<Value = (SchemaRef, Vec<RecordBatch>)> {
         let columns = prop::collection::vec(column(), fields.len());
         prop::collection::vec((0usize..40, columns), 0..4).prop_map(move |batches| {
             let field = |(index, (data_type, nullable)): (usize, &(DataType, bool))| {
-                Field::new(format!("c{index}"), data_type.clone(), *nullable)
+                let nullable = *nullable || has_nulls(data_type);
+                Field::new(format!("c{index}"), data_type.clone(), nullable)
             };
             let fields: Vec<_> = fields.iter().enumerate().map(field).collect();
             let schema = Arc::new(Schema::new(fields));
