@@ -216,12 +216,16 @@ impl Cursor {
     }
 
     /// After an overrun: moves to the oldest message from the cursor on that is still there. Returns how many were
-    /// lost; `None` if there is none (try again).
+    /// lost; `None` if that cannot be told (try again).
     pub fn resume_at_oldest<T: SlotTable>(&mut self, table: &T) -> Option<u64> {
         let (first, _) = table.origin();
         let published = published(table)?;
         let from = published.back(table.slot_count(), Position::new(first)).max(self.position);
-        let (position, sequence) = oldest(table, from, published)?;
+        let (position, sequence) = match oldest(table, from, published) {
+            Some(found) => found,
+            None if published > self.position => (published, sequence_of_next(table, published)?),
+            None => return None,
+        };
         Some(self.jump(position, sequence))
     }
 

@@ -20,8 +20,6 @@ use crate::ring::publish::{self, Claim, Publisher};
 use crate::ring::{Descriptor, MessageKind, Position, words};
 use crate::sync::Ordering;
 
-/// Times round the ring that a writer looks for a slot that nobody leases.
-const MOST_LAPS: u32 = 64;
 const BYTES: Descriptor = Descriptor { kind: MessageKind::Bytes, first_word: 0 };
 
 #[derive(Clone, Copy, PartialEq)]
@@ -68,9 +66,9 @@ pub struct Heap {
 #[derive(Default)]
 struct Attempt {
     given_up: Option<EntryMask>,
+    uncounted: u64,
     stalled: bool,
     skipped: u64,
-    laps: u32,
 }
 
 impl Attempt {
@@ -99,7 +97,7 @@ impl Heap {
         writer.counts.stalls += u64::from(limit_ms > 0 && !attempt.stalled);
         attempt.stalled = true;
         if evicts {
-            writer.counts.evictions += by.iter().count() as u64;
+            attempt.uncounted += by.iter().count() as u64;
             attempt.given_up = Some(attempt.given_up().union(by));
             return Ok(());
         }
@@ -139,6 +137,7 @@ impl Heap {
         writer.publisher.announce_position(&table);
         writer.publisher.withdraw(&table);
         writer.counts.rollovers += 1;
+        writer.counts.evictions += std::mem::take(&mut attempt.uncounted);
         let table = Arc::new(table);
         assert!(old.next.set(table.clone()).is_ok(), "moved once");
         self.table = Some(table);
@@ -158,7 +157,10 @@ impl Heap {
             let given_up = attempt.given_up();
             let (table, control, writer) = self.parts();
             match writer.publisher.claim(&**table, &**control, given_up) {
-                Claim::Claimed => return Ok(()),
+                Claim::Claimed => {
+                    writer.counts.evictions += attempt.uncounted;
+                    return Ok(());
+                }
                 Claim::Gated(by) => {
                     self.wait_for_gates(&mut attempt, by)?;
                     continue;
@@ -173,16 +175,8 @@ impl Heap {
                 Claim::Skipped => panic!("nobody leases meanwhile"),
             }
             writer.counts.lease_skips += 1;
+            writer.counts.evictions += std::mem::take(&mut attempt.uncounted);
             attempt.skipped += 1;
-            if attempt.skipped == slots {
-                attempt.skipped = 0;
-                attempt.laps += 1;
-                let all = hold::all_leases(&**table, &**control).0 == slots;
-                if all || attempt.laps > MOST_LAPS {
-                    writer.publisher.withdraw(&**table);
-                    return Err(Refusal::AllSlotsLeased);
-                }
-            }
         }
     }
 
@@ -307,7 +301,11 @@ impl Backend for Heap {
                     return (seen, held);
                 }
                 Look::Lapped => {
-                    let lost = reader.cursor.resume(&*table).expect("nobody writes");
+                    let lost = match reader.gate {
+                        Gate::Held => reader.cursor.resume_at_oldest(&*table),
+                        _ => reader.cursor.resume(&*table),
+                    };
+                    let lost = lost.expect("nobody writes");
                     if let Some(told) = reader.count_lost(lost) {
                         return (told, None);
                     }

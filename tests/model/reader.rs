@@ -191,10 +191,11 @@ impl Ring {
                 }
                 // Overwritten.
                 None if position < segment.next => {
-                    let lost = reader.resume(segment);
                     if reader.gate == Gate::Held {
+                        let lost = reader.jump(oldest(segment, position));
                         return (reader.evict(lost), false);
                     }
+                    let lost = reader.resume(segment);
                     if let Some(told) = reader.overrun(lost) {
                         return (told, false);
                     }

@@ -100,13 +100,11 @@ pub struct Ring {
 #[derive(Default)]
 struct Attempt {
     given_up: Vec<u64>,
+    /// Of these, so many are not counted yet: nothing was overwritten.
+    uncounted: u64,
     stalled: bool,
     skipped: u64,
-    laps: u32,
 }
-
-/// Times round the ring that a writer looks for a slot that nobody leases.
-const MOST_LAPS: u32 = 64;
 
 impl Ring {
     pub fn new(config: Config, slots: u64, capacity: usize) -> Self {
@@ -169,13 +167,15 @@ impl Ring {
             let Segment { slots, next, .. } = *self.current();
             if self.passed != Some((next, self.joins)) {
                 self.pass_gates(&mut attempt, |gate| gate + slots == next)?;
-                self.passed = Some((next, self.joins));
+                let for_good = attempt.given_up.is_empty();
+                self.passed = for_good.then_some((next, self.joins));
             }
             let mut leased: Vec<u64> =
                 self.leases.iter().filter(|l| l.segment == index).map(|l| l.slot).collect();
             leased.sort_unstable();
             leased.dedup();
             if !leased.contains(&(next % slots)) {
+                self.count_evictions(&mut attempt);
                 self.overwrite();
                 return Ok(());
             }
@@ -183,19 +183,19 @@ impl Ring {
             if attempt.skipped == 0 && all {
                 return Err(Refusal::AllSlotsLeased);
             }
+            self.count_evictions(&mut attempt);
             self.overwrite();
             let (sequence, message) = (self.sequence, None);
             self.keep(Kept { position: next, sequence, message });
             self.counts().lease_skips += 1;
             attempt.skipped += 1;
-            if attempt.skipped == slots {
-                attempt.skipped = 0;
-                if all || attempt.laps == MOST_LAPS {
-                    return Err(Refusal::AllSlotsLeased);
-                }
-                attempt.laps += 1;
-            }
+            // All leases stay where they are.
+            assert!(attempt.skipped < slots, "there is a slot that is not leased");
         }
+    }
+
+    fn count_evictions(&mut self, attempt: &mut Attempt) {
+        self.counts().evictions += std::mem::take(&mut attempt.uncounted);
     }
 
     /// The message goes to the slot that was claimed.
@@ -253,7 +253,7 @@ impl Ring {
         if !evicts {
             return Err(Refusal::WouldBlock { behind: next - slowest });
         }
-        self.counts().evictions += gated.len() as u64;
+        attempt.uncounted += gated.len() as u64;
         attempt.given_up.extend(gated.iter().map(|(id, _)| *id));
         Ok(())
     }
@@ -277,6 +277,7 @@ impl Ring {
         let sequence = self.sequence;
         self.segments.push(Segment { slots, capacity, first, kept, next, sequence });
         self.counts().rollovers += 1;
+        self.count_evictions(attempt);
         Ok(())
     }
 
