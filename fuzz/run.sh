@@ -78,17 +78,23 @@ fuzz() {
 
 keep() {
     for target in "$@"; do
-        rm -rf "$work/kept"
-        cp -r "$work/seeds/$target" "$work/kept"
-        mkdir -p "$work/corpus/$target" "fuzz/corpus/$target"
+        kept="$work/kept" from="$work/corpus/$target"
+        rm -rf "$kept" "$work/merge"
+        cp -r "$work/seeds/$target" "$kept"
+        mkdir -p "$from" "fuzz/corpus/$target"
+        cp "fuzz/corpus/$target"/* "$from"
         # What the seeds cover need not be kept. Whether a line was reached counts, not how often: that is what
         # makes it small.
-        start "$target" -set_cover_merge=1 -use_counters=0 -max_len=2048 \
-            "$work/kept" "fuzz/corpus/$target" "$work/corpus/$target"
-        rm -rf "$work"/kept/seed-* "fuzz/corpus/$target"
-        cp -r "$work/kept" "fuzz/corpus/$target"
-        echo "$target: $(find "$work/kept" -type f | wc -l) inputs kept," \
-            "$(cat "$work"/kept/* | wc -c) bytes"
+        start "$target" -merge=1 -use_counters=0 -max_len=2048 -merge_control_file="$work/merge" "$kept" "$from"
+        rm -rf "fuzz/corpus/$target"
+        mkdir "fuzz/corpus/$target"
+        # The file lists the inputs, then what each covers that none before it did. One that adds next to
+        # nothing is left out.
+        awk -v least=5 'NR == 1 { files = $1 } NR > 2 && NR <= files + 2 { file[NR - 3] = $0 }
+            $1 == "COV" && NF - 2 >= least && file[$2] !~ /\/seed-/ { print file[$2] }' "$work/merge" |
+            xargs -r cp -t "fuzz/corpus/$target"
+        echo "$target: $(find "fuzz/corpus/$target" -type f | wc -l) inputs kept," \
+            "$(cat "fuzz/corpus/$target"/* | wc -c) bytes"
     done
 }
 
