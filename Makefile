@@ -94,7 +94,7 @@ fuzz-smoke: fuzz-build
 fuzz: SECONDS = 600
 fuzz: fuzz-smoke
 
-# After fuzzing: makes the smallest corpus that covers the same, to be committed.
+# After fuzzing: makes a small corpus that covers nearly the same, to be committed.
 fuzz-keep: fuzz-build
 	fuzz/run.sh keep $(FUZZ)
 

@@ -2,7 +2,7 @@
 # Runs fuzz targets that `cargo fuzz build` has built, one after the other; a line for each.
 #
 #   run.sh fuzz SECONDS TARGET...     fuzzes each target for so long; fails on a finding
-#   run.sh keep TARGET...             makes fuzz/corpus of what fuzzing has kept, as small as covers the same
+#   run.sh keep TARGET...             makes fuzz/corpus of what fuzzing has kept, as few as cover nearly the same
 #
 # What fuzzing keeps is in target/fuzz/corpus, what it finds in target/fuzz/found, all output in
 # target/fuzz/TARGET.log. Inputs to begin with are in target/fuzz/seeds; FUZZ_STREAMS is a folder of Arrow
