@@ -127,6 +127,38 @@ impl Reader {
         })
     }
 
+    /// Reads the next message into `buffer` if it has exactly that many bytes. `false` means that no message
+    /// came in time.
+    ///
+    /// # Errors
+    /// [`SizeMismatch`](QADataSwapError::SizeMismatch) if the message has another size, and it is not
+    /// consumed; otherwise as [`read_into`](Self::read_into).
+    ///
+    /// ```
+    /// # let name = format!("doc-read-exact-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = qadataswap::create_reader(&name)?;
+    /// writer.write(b"abc")?;
+    /// let mut buffer = [0; 4];
+    /// assert!(reader.read_exact(&mut buffer, 0).is_err());
+    /// assert!(reader.read_exact(&mut buffer[..3], 0)?);
+    /// assert_eq!(&buffer[..3], b"abc");
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    #[inline]
+    pub fn read_exact(&self, buffer: &mut [u8], timeout_ms: u64) -> Result<bool> {
+        let read = self.copy(timeout_ms, |_, message| {
+            let (found_bytes, expected_bytes) = (message.length, buffer.len());
+            if found_bytes != expected_bytes {
+                return Err(QADataSwapError::SizeMismatch { found_bytes, expected_bytes });
+            }
+            words::load(message.words, as_uninit(buffer));
+            Ok(())
+        })?;
+        Ok(read.is_some())
+    }
+
     /// Reads the next message into a vector of its own.
     ///
     /// # Errors

@@ -11,9 +11,9 @@ use crate::shm::fork_generation;
 /// The next slot, open for writing; made by [`Writer::reserve`](crate::Writer::reserve).
 ///
 /// It only takes bytes and gives none back: a reader that was lapped may still be loading the same
-/// memory, so no `&mut [u8]` to it can exist. Append through [`std::io::Write`], or store anywhere with
-/// [`write_at`](Self::write_at). [`publish`](Self::publish) makes the message visible; dropping the
-/// reservation publishes nothing.
+/// memory, so no `&mut [u8]` to it can exist. Append through [`std::io::Write`], store anywhere with
+/// [`write_at`](Self::write_at), or through a pointer ([`as_mut_ptr`](Self::as_mut_ptr)).
+/// [`publish`](Self::publish) makes the message visible; dropping the reservation publishes nothing.
 ///
 /// ```
 /// let name = format!("doc-reservation-{}", std::process::id());
@@ -122,6 +122,59 @@ impl<'w> Reservation<'w> {
         }
         words::store_at(slot, offset, bytes);
         self.end = self.end.max(end);
+        Ok(())
+    }
+
+    /// Where the message lies in the slot, for code that stores it by itself: another language's, say.
+    ///
+    /// The pointer is good for [`capacity`](Self::capacity) bytes while the reservation lives, and aligned to
+    /// 8. Store through it and do not load: the slot holds whatever an older message left. Say how much was
+    /// stored with [`set_len`](Self::set_len).
+    ///
+    /// ```
+    /// # let name = format!("doc-reservation-pointer-{}", std::process::id());
+    /// let mut writer = qadataswap::create_writer(&name, 4)?;
+    /// let mut slot = writer.reserve(4)?;
+    /// // SAFETY: four bytes were reserved.
+    /// unsafe { slot.as_mut_ptr().copy_from_nonoverlapping(b"abcd".as_ptr(), 4) };
+    /// slot.set_len(4)?;
+    /// slot.publish()?;
+    /// # let reader = qadataswap::create_reader(&name)?;
+    /// assert_eq!(reader.read(0)?.as_deref(), Some(&b"abcd"[..]));
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        // The words are atomics, so that storing through a shared reference to them is allowed.
+        self.writer.claimed(Descriptor::BYTES).as_ptr().cast_mut().cast()
+    }
+
+    /// Says that the message has `len` bytes, all of them stored (through [`as_mut_ptr`](Self::as_mut_ptr)).
+    ///
+    /// # Errors
+    /// [`MessageTooLarge`](QADataSwapError::MessageTooLarge) if that is more than was reserved.
+    ///
+    /// ```
+    /// # let name = format!("doc-reservation-set-len-{}", std::process::id());
+    /// let mut writer = qadataswap::create_writer(&name, 4)?;
+    /// let mut slot = writer.reserve(4)?;
+    /// assert!(slot.set_len(5).is_err());
+    /// slot.write_at(0, b"abcd")?;
+    /// slot.set_len(2)?; // a shorter message after all
+    /// slot.publish()?;
+    /// # let reader = qadataswap::create_reader(&name)?;
+    /// assert_eq!(reader.read(0)?.as_deref(), Some(&b"ab"[..]));
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn set_len(&mut self, len: usize) -> Result<()> {
+        if len > self.capacity {
+            return Err(QADataSwapError::MessageTooLarge {
+                needed_bytes: len,
+                available_bytes: self.capacity,
+            });
+        }
+        self.end = len;
         Ok(())
     }
 
