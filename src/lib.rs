@@ -93,7 +93,7 @@ pub use crate::{
     },
     error::{HoldsReason, QADataSwapError, Result},
     layout::INLINE_BYTES,
-    name::MAX_NAME_BYTES,
+    name::{MAX_NAME_BYTES, check_name},
     ring::consume::Start,
     wait::WaitStrategy,
 };

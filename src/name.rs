@@ -15,6 +15,19 @@ const NEXT_SUFFIX: &str = ".next";
 
 const _: () = assert!(MAX_NAME_BYTES == 245, "NAME_RULES says 245");
 
+/// Whether a ring can have this name; for who takes a name now and makes the ring later.
+///
+/// # Errors
+/// [`InvalidName`](QADataSwapError::InvalidName), whose text tells the rules.
+///
+/// ```
+/// assert!(qadataswap::check_name("market_data").is_ok());
+/// assert!(qadataswap::check_name("market/data").is_err());
+/// ```
+pub fn check_name(name: &str) -> Result<()> {
+    RingName::new(name).map(drop)
+}
+
 /// A ring's name, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RingName(String);
