@@ -100,34 +100,6 @@ struct ArrowArrayStream {
 // the same major number and at least the minor number of the header it was compiled with.
 #define QADS_ABI_VERSION (1 << 16)
 
-// on_slow_reader: a write waits for a lossless reader for up to slow_reader_ms, then gives QADS_TIMEOUT.
-#define QADS_SLOW_WAIT 0
-
-// on_slow_reader: a write that would overwrite what a lossless reader has not consumed gives QADS_TIMEOUT at
-// once.
-#define QADS_SLOW_REFUSE 1
-
-// on_slow_reader: a lossless reader that keeps a write waiting for slow_reader_ms is given up.
-#define QADS_SLOW_EVICT 2
-
-// start: the oldest message still in the ring.
-#define QADS_START_OLDEST 0
-
-// start: the newest message in the ring; the next one if there is none.
-#define QADS_START_NEWEST 1
-
-// start: the next message published.
-#define QADS_START_NEXT 2
-
-// wait: poll for spin_us, then sleep.
-#define QADS_WAIT_SPIN_THEN_SLEEP 0
-
-// wait: poll until the message comes. Lowest latency; takes a whole core.
-#define QADS_WAIT_SPIN 1
-
-// wait: sleep at once. A wake-up costs some microseconds.
-#define QADS_WAIT_SLEEP 2
-
 // Done.
 #define QADS_OK 0
 
@@ -184,6 +156,38 @@ struct ArrowArrayStream {
 
 // The message has not the size asked for. It was not consumed.
 #define QADS_SIZE_MISMATCH -18
+
+// on_slow_reader: a write waits for a lossless reader for up to slow_reader_ms, then gives QADS_TIMEOUT.
+#define QADS_SLOW_WAIT 0
+
+// on_slow_reader: a write that would overwrite what a lossless reader has not consumed gives QADS_TIMEOUT at
+// once.
+#define QADS_SLOW_REFUSE 1
+
+// on_slow_reader: a lossless reader that keeps a write waiting for slow_reader_ms is given up.
+#define QADS_SLOW_EVICT 2
+
+// start: the oldest message still in the ring.
+#define QADS_START_OLDEST 0
+
+// start: the newest message in the ring; the next one if there is none.
+#define QADS_START_NEWEST 1
+
+// start: the next message published.
+#define QADS_START_NEXT 2
+
+// wait: poll for spin_us, then sleep.
+#define QADS_WAIT_SPIN_THEN_SLEEP 0
+
+// wait: poll until the message comes. Lowest latency; takes a whole core.
+#define QADS_WAIT_SPIN 1
+
+// wait: sleep at once. A wake-up costs some microseconds.
+#define QADS_WAIT_SLEEP 2
+
+// flags: the arrays lie in shared memory and nothing is copied. The message is leased until the last of them is
+// released. Without it they are copies.
+#define QADS_ZERO_COPY 1
 
 // A message held in place. It may outlive its reader, and be released on any thread.
 typedef struct qads_lease qads_lease;
@@ -258,33 +262,6 @@ typedef struct qads_reader_options {
     uint8_t reserved[6];
 } qads_reader_options;
 
-// What a reader has seen. Set struct_size before the call. After any read, consumed + lost = messages published
-// between the attach and the reader's position.
-typedef struct qads_reader_stats {
-    // sizeof(qads_reader_stats).
-    size_t struct_size;
-    // Messages read, or passed over with qads_reader_skip().
-    uint64_t consumed;
-    // Messages overwritten before they could be read, and damaged ones.
-    uint64_t lost;
-    // Times the reader was lapped and lost messages by it.
-    uint64_t overruns;
-    // Reads that ended without a message.
-    uint64_t timeouts;
-    // Position of the next message to consume.
-    uint64_t position;
-    // How many messages were published before the next one to consume, since the ring began.
-    uint64_t sequence;
-    // Positions published and not yet consumed.
-    uint64_t lag;
-    // Leases made by this reader and still held, those of zero-copy Arrow data included.
-    uint64_t leases;
-    // Times that the writer gave this lossless reader up.
-    uint64_t evictions;
-    // 1 if the reader has an entry in the control segment (is listed, and is woken from sleep), else 0.
-    uint64_t registered;
-} qads_reader_stats;
-
 // What a writer has done. Set struct_size before the call.
 typedef struct qads_writer_stats {
     // sizeof(qads_writer_stats).
@@ -317,6 +294,33 @@ typedef struct qads_writer_stats {
     uint64_t slot_capacity;
 } qads_writer_stats;
 
+// What a reader has seen. Set struct_size before the call. After any read, consumed + lost = messages published
+// between the attach and the reader's position.
+typedef struct qads_reader_stats {
+    // sizeof(qads_reader_stats).
+    size_t struct_size;
+    // Messages read, or passed over with qads_reader_skip().
+    uint64_t consumed;
+    // Messages overwritten before they could be read, and damaged ones.
+    uint64_t lost;
+    // Times the reader was lapped and lost messages by it.
+    uint64_t overruns;
+    // Reads that ended without a message.
+    uint64_t timeouts;
+    // Position of the next message to consume.
+    uint64_t position;
+    // How many messages were published before the next one to consume, since the ring began.
+    uint64_t sequence;
+    // Positions published and not yet consumed.
+    uint64_t lag;
+    // Leases made by this reader and still held, those of zero-copy Arrow data included.
+    uint64_t leases;
+    // Times that the writer gave this lossless reader up.
+    uint64_t evictions;
+    // 1 if the reader has an entry in the control segment (is listed, and is woken from sleep), else 0.
+    uint64_t registered;
+} qads_reader_stats;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -329,6 +333,11 @@ uint32_t qads_abi_version(void);
 //
 // `name` must be a null-terminated string.
 int qads_unlink(const char *name);
+
+// What went wrong in the last call of this thread that failed, in a sentence: what was asked, what happened,
+// what to do about it. Never NULL; empty if nothing failed yet. It stays until the next call of this thread
+// that fails.
+const char *qads_last_error(void);
 
 // A handle for the ring `name`, to be made its writer (qads_create_writer) or one of its readers
 // (qads_attach_reader). `size` is how many bytes the messages of all slots may take together, and `buffer_count`
@@ -387,6 +396,71 @@ int qads_writer_options_init(struct qads_writer_options *options, size_t struct_
 //
 // The options must have that many bytes.
 int qads_reader_options_init(struct qads_reader_options *options, size_t struct_size);
+
+// Creates the ring `name`, or takes it over if its writer is gone, and stores a handle in `*writer`. NULL for
+// `options` means the usual ones.
+//
+// `name` must be a null-terminated string and `writer` writable.
+int qads_writer_create(const char *name,
+                       const struct qads_writer_options *options,
+                       struct qads_writer **writer);
+
+// Ends the handle; the ring stays, and another writer may go on with it. NULL is ignored. A handle that another
+// thread is in a call on is left as it is.
+//
+// `writer` must be NULL or from qads_writer_create.
+void qads_writer_destroy(struct qads_writer *writer);
+
+// Publishes a message of `size` bytes.
+//
+// `writer` must be from qads_writer_create, and `data` have `size` bytes.
+int qads_writer_write(struct qads_writer *writer, const void *data, size_t size);
+
+// Publishes bytes that already are one Arrow IPC stream, made by any Arrow implementation. They are not looked
+// at: readers check what they decode.
+//
+// As qads_writer_write.
+int qads_writer_write_ipc(struct qads_writer *writer,
+                          const void *stream,
+                          size_t size);
+
+// Opens the next slot for a message of up to `size` bytes and stores in `*data` where to put it. Write there and
+// do not read: the slot holds whatever an older message left. The pointer is aligned to 8 and good until
+// qads_writer_publish or qads_writer_abandon; every other call on the writer gives QADS_BUSY until then.
+//
+// `writer` must be from qads_writer_create and `data` writable.
+int qads_writer_reserve(struct qads_writer *writer,
+                        size_t size,
+                        void **data);
+
+// Publishes the first `size` bytes of the slot that was reserved. If that is more than was reserved, the result is
+// QADS_MEMORY and the reservation stays open.
+//
+// `writer` must be from qads_writer_create.
+int qads_writer_publish(struct qads_writer *writer,
+                        size_t size);
+
+// Closes the reservation and publishes nothing.
+//
+// `writer` must be from qads_writer_create.
+int qads_writer_abandon(struct qads_writer *writer);
+
+// Stores the writer's statistics in `*stats`, whose struct_size must be set.
+//
+// `writer` must be from qads_writer_create, and `stats` have as many bytes as it says.
+int qads_writer_get_stats(struct qads_writer *writer, struct qads_writer_stats *stats);
+
+// Ends the ring: readers consume what is in it and are then told QADS_CLOSED. The memory stays, for readers that
+// come later. The handle can then only be destroyed.
+//
+// `writer` must be from qads_writer_create.
+int qads_writer_close(struct qads_writer *writer);
+
+// Ends the ring and removes its shared memory. Readers that are attached still consume what is in it. The
+// handle can then only be destroyed.
+//
+// `writer` must be from qads_writer_create.
+int qads_writer_unlink(struct qads_writer *writer);
 
 // Attaches a reader to the ring `name` and stores a handle in `*reader`. NULL for `options` means the usual
 // ones: at the oldest message, waiting up to five seconds for a ring that is not there yet.
@@ -460,75 +534,42 @@ int qads_reader_rejoin(struct qads_reader *reader,
 // `reader` must be from qads_reader_attach, and `stats` have as many bytes as it says.
 int qads_reader_get_stats(struct qads_reader *reader, struct qads_reader_stats *stats);
 
-// What went wrong in the last call of this thread that failed, in a sentence: what was asked, what happened,
-// what to do about it. Never NULL; empty if nothing failed yet. It stays until the next call of this thread
-// that fails.
-const char *qads_last_error(void);
-
-// Creates the ring `name`, or takes it over if its writer is gone, and stores a handle in `*writer`. NULL for
-// `options` means the usual ones.
+// Publishes one record batch as one message: a struct array without nulls of its own, and its schema. The slot then
+// holds a complete Arrow IPC stream, so the schema may change with every message. Both are only read, and stay
+// yours to release. The contents are validated in full (offsets, UTF-8, dictionary keys, ...): QADS_ARROW if they are
+// not what their types say. Lengths of buffers cannot be checked; the interface does not tell them.
 //
-// `name` must be a null-terminated string and `writer` writable.
-int qads_writer_create(const char *name,
-                       const struct qads_writer_options *options,
-                       struct qads_writer **writer);
+// `writer` must be from qads_writer_create, and `array` and `schema` be as the Arrow C Data Interface says.
+int qads_write_arrow(struct qads_writer *writer,
+                     const struct ArrowArray *array,
+                     const struct ArrowSchema *schema);
 
-// Ends the handle; the ring stays, and another writer may go on with it. NULL is ignored. A handle that another
-// thread is in a call on is left as it is.
+// Publishes all record batches of a stream as one message. The stream is read to its end, whether or not the message
+// can be published then, and stays yours to release. Its callbacks must not throw or jump.
 //
-// `writer` must be NULL or from qads_writer_create.
-void qads_writer_destroy(struct qads_writer *writer);
+// `writer` must be from qads_writer_create, and `stream` be as the Arrow C Stream Interface says.
+int qads_write_arrow_stream(struct qads_writer *writer,
+                            struct ArrowArrayStream *stream);
 
-// Publishes a message of `size` bytes.
+// Reads the next message as one record batch: a struct array, and its schema. Both are then yours to release.
+// Several batches in one message are put together; with QADS_ZERO_COPY that is QADS_NOT_IN_PLACE, and the message is not
+// consumed. Waits like qads_reader_read. `flags` is 0 or QADS_ZERO_COPY.
 //
-// `writer` must be from qads_writer_create, and `data` have `size` bytes.
-int qads_writer_write(struct qads_writer *writer, const void *data, size_t size);
+// `reader` must be from qads_reader_attach, and `array` and `schema` writable; what they held is not released.
+int qads_read_arrow(struct qads_reader *reader,
+                    struct ArrowArray *array,
+                    struct ArrowSchema *schema,
+                    uint64_t timeout_ms,
+                    uint32_t flags);
 
-// Publishes bytes that already are one Arrow IPC stream, made by any Arrow implementation. They are not looked
-// at: readers check what they decode.
+// Reads the next message as a stream of the record batches that were published in it, which is then yours to
+// release. Waits like qads_reader_read. `flags` is 0 or QADS_ZERO_COPY.
 //
-// As qads_writer_write.
-int qads_writer_write_ipc(struct qads_writer *writer,
-                          const void *stream,
-                          size_t size);
-
-// Opens the next slot for a message of up to `size` bytes and stores in `*data` where to put it. Write there and
-// do not read: the slot holds whatever an older message left. The pointer is aligned to 8 and good until
-// qads_writer_publish or qads_writer_abandon; every other call on the writer gives QADS_BUSY until then.
-//
-// `writer` must be from qads_writer_create and `data` writable.
-int qads_writer_reserve(struct qads_writer *writer,
-                        size_t size,
-                        void **data);
-
-// Publishes the first `size` bytes of the slot that was reserved. If that is more than was reserved, the result is
-// QADS_MEMORY and the reservation stays open.
-//
-// `writer` must be from qads_writer_create.
-int qads_writer_publish(struct qads_writer *writer,
-                        size_t size);
-
-// Closes the reservation and publishes nothing.
-//
-// `writer` must be from qads_writer_create.
-int qads_writer_abandon(struct qads_writer *writer);
-
-// Stores the writer's statistics in `*stats`, whose struct_size must be set.
-//
-// `writer` must be from qads_writer_create, and `stats` have as many bytes as it says.
-int qads_writer_get_stats(struct qads_writer *writer, struct qads_writer_stats *stats);
-
-// Ends the ring: readers consume what is in it and are then told QADS_CLOSED. The memory stays, for readers that
-// come later. The handle can then only be destroyed.
-//
-// `writer` must be from qads_writer_create.
-int qads_writer_close(struct qads_writer *writer);
-
-// Ends the ring and removes its shared memory. Readers that are attached still consume what is in it. The
-// handle can then only be destroyed.
-//
-// `writer` must be from qads_writer_create.
-int qads_writer_unlink(struct qads_writer *writer);
+// `reader` must be from qads_reader_attach, and `stream` writable; what it held is not released.
+int qads_read_arrow_stream(struct qads_reader *reader,
+                           struct ArrowArrayStream *stream,
+                           uint64_t timeout_ms,
+                           uint32_t flags);
 
 #ifdef __cplusplus
 }  // extern "C"

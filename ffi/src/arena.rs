@@ -19,8 +19,8 @@ struct Arena {
 
 enum Role {
     None,
-    Writer(Writer),
-    Reader(Reader),
+    Writer(Box<Writer>),
+    Reader(Box<Reader>),
 }
 
 impl Kind for Arena {
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn qads_create_writer(arena: *mut c_void) -> c_int {
             .slot_capacity(share)
             .rollover(false)
             .create(&arena.name)?;
-        arena.role = Role::Writer(writer);
+        arena.role = Role::Writer(Box::new(writer));
         Ok(())
     })
 }
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn qads_attach_reader(arena: *mut c_void) -> c_int {
         let mut arena = Handle::<Arena>::enter(arena.cast())?;
         arena.check_undecided()?;
         let reader = ReaderOptions::new().attach(&arena.name)?;
-        arena.role = Role::Reader(reader);
+        arena.role = Role::Reader(Box::new(reader));
         Ok(())
     })
 }

@@ -4,12 +4,20 @@
 //! before it does anything. What cannot be checked, the header says.
 #![allow(non_camel_case_types)] // the names that C sees
 
-mod arena;
-mod handle;
-mod options;
-mod reader;
+// In the order in which the header has them.
 mod status;
+
+mod arena;
+
+mod options;
+
 mod writer;
+
+mod reader;
+
+mod arrow;
+
+mod handle;
 
 use std::ffi::{c_char, c_int};
 

@@ -207,8 +207,9 @@ fn read<T: Growing>(given: *const T, usual: T) -> Outcome<T> {
     // SAFETY: `known` bytes are readable there and fit here, and any bytes are a value of the type.
     unsafe { std::ptr::copy_nonoverlapping(given.cast::<u8>(), (&raw mut value).cast(), known) };
     for at in known..size {
+        let byte = given.cast::<u8>().wrapping_add(at);
         // SAFETY: below the size that the caller's structure has.
-        if unsafe { given.cast::<u8>().add(at).read() } != 0 {
+        if unsafe { byte.read() } != 0 {
             let what = T::WHAT;
             return Err(Failure::invalid(format!(
                 "{what} has {size} bytes and an option set that this version of the library does not know"
