@@ -8,6 +8,7 @@
 #   make fuzz-smoke    each fuzz target for SECONDS=60; make fuzz for SECONDS=600
 #   make sanitize    the tests with threads under ThreadSanitizer, these and more under AddressSanitizer
 #   make coverage    how much of src/ the tests reach, file by file
+#   make ffi     the C and C++ interface alone; make install PREFIX=... puts it where programs find it
 #   make bench   what a write and a read cost, beside memcpy, and what holds add
 
 CARGO ?= cargo
@@ -24,7 +25,7 @@ demo:
 	$(CARGO) run $(LOCKED) --release -p qads -- demo
 
 # The documentation tests come last: the closing line of a run then tells of tests that ran.
-test: lint doc test-debug test-release test-bare loom model polars crash storm-short bench-once test-doc
+test: lint doc test-debug test-release test-bare loom model polars crash storm-short ffi bench-once test-doc
 	@echo "all tests passed"
 
 quick: test-debug test-doc
@@ -160,3 +161,5 @@ bench:
 # That the benchmarks run; their figures are not looked at.
 bench-once:
 	$(CARGO) bench $(LOCKED) -p qadataswap-bench -- --once
+
+include ffi/Makefile

@@ -1,0 +1,197 @@
+//! Rust writes, a process in C or C++ reads and writes back, Rust reads: bytes and every Arrow type must come back as
+//! they were, copied and in place, also through Arrow C++ and nanoarrow.
+//!
+//! The programs are built by `make ffi`, which says where they are; without it there is nothing to test.
+
+#[path = "../../tests/arrow/generate.rs"]
+mod generate;
+
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use arrow_array::RecordBatch;
+use arrow_schema::DataType;
+use generate::{Nulls, all_types, array, batch};
+use ring::{Reader, ReaderOptions, Writer, WriterOptions};
+
+/// The directory of the programs.
+fn programs() -> Option<PathBuf> {
+    let programs = std::env::var_os("QADATASWAP_FFI_PROGRAMS").map(PathBuf::from);
+    if programs.is_none() {
+        println!("skipped: the programs in C and C++ are built by `make ffi`");
+    }
+    programs
+}
+
+/// A process that echoes.
+struct Echo {
+    process: Child,
+    to: Option<Writer>,
+    from: Option<Reader>,
+}
+
+impl Echo {
+    fn start(program: PathBuf, mode: &str) -> Self {
+        let what = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = |way: &str| format!("test-{what}-{mode}-{way}-{}", std::process::id());
+        // A name that an earlier process with this number may have left.
+        let (there, back) = (name("there"), name("back"));
+        let _ = (ring::unlink(&there), ring::unlink(&back));
+        let to = WriterOptions::new(4).create(&there).expect("ring is created");
+        let process = Command::new(&program)
+            .args([&there, &back, mode])
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let from =
+            ReaderOptions::new().attach_timeout_ms(60_000).attach(&back).expect("echo starts");
+        Self { process, to: Some(to), from: Some(from) }
+    }
+
+    fn to(&self) -> &Writer {
+        self.to.as_ref().expect("still open")
+    }
+
+    fn from(&self) -> &Reader {
+        self.from.as_ref().expect("still open")
+    }
+
+    /// Reads what comes back; `None` if the echo has ended instead.
+    fn hear<T>(&mut self, read: impl Fn(&Reader) -> ring::Result<Option<T>>) -> T {
+        loop {
+            if let Some(heard) = read(self.from()).expect("readable") {
+                return heard;
+            }
+            if let Some(status) = self.process.try_wait().expect("child") {
+                panic!("the echo ended: {status}");
+            }
+        }
+    }
+
+    fn finish(mut self) {
+        self.to.take().expect("still open").unlink().expect("ring is removed");
+        let status = self.process.wait().expect("child");
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let Some(from) = self.from.take() else { return };
+        let _ = ring::unlink(&from.name());
+        let to = self.to.take();
+        drop(to.map(Writer::unlink));
+    }
+}
+
+fn echo_bytes(mode: &str) {
+    let Some(programs) = programs() else { return };
+    let mut echo = Echo::start(programs.join("echo"), mode);
+    for size in [0, 1, 39, 40, 41, 4096, 1 << 20] {
+        let message: Vec<u8> = (0..size).map(|n| (n * 31 % 251) as u8).collect();
+        echo.to().write(&message).expect("written");
+        assert!(echo.hear(|from| from.read(100)) == message, "{size} bytes");
+    }
+    echo.finish();
+}
+
+#[test]
+fn bytes_copied() {
+    echo_bytes("bytes");
+}
+
+#[test]
+fn bytes_leased() {
+    echo_bytes("lease");
+}
+
+/// One batch of each type, and of each pattern of nulls, row count and offset that matters.
+fn batches() -> impl Iterator<Item = RecordBatch> {
+    all_types().into_iter().flat_map(|data_type| {
+        let full = move |rows, nulls| array(&data_type, rows, nulls);
+        let sizes = [0, 1, 9].map(|rows| full(rows, Nulls::None));
+        let nulls = [full(65, Nulls::Some), full(9, Nulls::All)];
+        let sliced = [full(20, Nulls::Some).slice(1, 7), full(20, Nulls::Some).slice(8, 9)];
+        sizes.into_iter().chain(nulls).chain(sliced).map(batch)
+    })
+}
+
+/// Which types a program refused, and how often.
+fn echo_batches(program: &str, mode: &str) -> Vec<(DataType, String)> {
+    let Some(programs) = programs() else { return vec![] };
+    let mut echo = Echo::start(programs.join(program), mode);
+    let (mut sent, mut refused) = (0, Vec::new());
+    for batch in batches() {
+        echo.to().write_arrow(&batch).expect("written");
+        sent += 1;
+        let stream = echo.hear(|from| from.lease(100));
+        // Arrow data in an echo, or plain text that says why not.
+        match std::str::from_utf8(&stream) {
+            Ok(text) if !stream.starts_with(&[0xff; 4]) => {
+                refused.push((batch.column(0).data_type().clone(), text.to_owned()));
+                continue;
+            }
+            _ => {}
+        }
+        let decoded =
+            arrow_ipc::reader::StreamReader::try_new(&stream[..], None).expect("a stream");
+        let decoded: Vec<_> = decoded.map(|batch| batch.expect("a batch")).collect();
+        assert_eq!(decoded, [batch.clone()], "{program} {mode}: {}", batch.column(0).data_type());
+    }
+    echo.finish();
+    println!("{program} {mode}: {sent} batches, {} refused", refused.len());
+    refused
+}
+
+#[test]
+fn arrays_copied() {
+    assert_eq!(echo_batches("echo", "array"), []);
+}
+
+#[test]
+fn arrays_in_place() {
+    assert_eq!(echo_batches("echo", "array-in-place"), []);
+}
+
+#[test]
+fn streams_copied() {
+    assert_eq!(echo_batches("echo", "stream"), []);
+}
+
+#[test]
+fn streams_in_place() {
+    assert_eq!(echo_batches("echo", "stream-in-place"), []);
+}
+
+#[test]
+fn through_arrow_cpp() {
+    for mode in ["stream", "stream-in-place"] {
+        assert_eq!(echo_batches("echo_arrow", mode), []);
+    }
+}
+
+#[test]
+fn through_nanoarrow() {
+    for mode in ["stream", "stream-in-place"] {
+        assert_eq!(echo_batches("echo_nanoarrow", mode), []);
+    }
+}
+
+#[test]
+fn several_batches_in_one_message() {
+    let Some(programs) = programs() else { return };
+    for program in ["echo", "echo_arrow"] {
+        for mode in ["stream", "stream-in-place"] {
+            let mut echo = Echo::start(programs.join(program), mode);
+            for count in [0, 1, 2, 5] {
+                let chunk = batch(array(&DataType::Utf8, 9, Nulls::Some));
+                let chunks = vec![chunk.clone(); count];
+                echo.to().write_batches(&chunk.schema(), &chunks).expect("written");
+                let back = echo.hear(|from| from.read_batches(100));
+                assert_eq!((back.schema, back.batches), (chunk.schema(), chunks));
+            }
+            echo.finish();
+        }
+    }
+}
