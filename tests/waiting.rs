@@ -5,7 +5,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use qadataswap::{QADataSwapError, Reader, ReaderOptions, WaitStrategy, Writer, WriterOptions};
+use qadataswap::{
+    OnSlowReader, QADataSwapError, Reader, ReaderOptions, WaitStrategy, Writer, WriterOptions,
+};
 use support::threads::{Thread, wait_until};
 use support::{Child, Parent, RingName};
 
@@ -274,4 +276,40 @@ fn a_ring_unlinked_by_name_after_its_writer_has_gone_ends_every_wait() {
         waiter.child.say("end");
         waiter.child.finish();
     }
+}
+
+#[test]
+fn a_wait_without_a_read_ends_by_what_a_read_would_and_takes_nothing() {
+    let ring = RingName::new("wait-alone");
+    let writer = writer(&ring);
+    let lossy = reader(ring.name(), WaitStrategy::Sleep, true);
+    let evicted = ReaderOptions::new().lossless(true).attach(ring.name()).unwrap();
+    let waiting = std::thread::spawn(move || {
+        assert!(lossy.wait(u64::MAX).unwrap());
+        assert!(lossy.wait(u64::MAX).unwrap());
+        lossy
+    });
+    writer.write(b"first").unwrap();
+    let lossy = waiting.join().unwrap();
+    let stats = lossy.stats();
+    assert_eq!((stats.consumed, stats.timeouts, stats.lag), (0, 0, 1));
+    assert_eq!(lossy.read(0).unwrap().as_deref(), Some(&b"first"[..]));
+    assert!(!lossy.wait(1).unwrap());
+    assert_eq!(lossy.stats().timeouts, 0);
+
+    writer.set_on_slow_reader(OnSlowReader::Evict { grace_ms: 0 });
+    for _ in 0..2 * writer.slot_count() {
+        writer.write(b"more").unwrap();
+    }
+    // A message or a loss, either way a read does not wait.
+    assert!(lossy.wait(0).unwrap());
+    assert!(evicted.wait(0).unwrap());
+    assert!(matches!(evicted.read(0), Err(QADataSwapError::Evicted { .. })));
+    assert!(matches!(evicted.wait(0), Err(QADataSwapError::Evicted { .. })));
+
+    writer.close().unwrap();
+    while lossy.wait(0).is_ok() {
+        lossy.read(0).unwrap().unwrap();
+    }
+    assert!(matches!(lossy.wait(u64::MAX), Err(QADataSwapError::Closed)));
 }

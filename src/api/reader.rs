@@ -531,6 +531,68 @@ impl Reader {
         }
     }
 
+    /// Waits until a read would not have to wait: there is a message, or messages were lost. `false` if the
+    /// time is up. Consumes nothing and counts nothing.
+    ///
+    /// For those who wait in slices, because something else than a message may end their wait: a signal, a
+    /// cancelled task. (The message may be overwritten before it is read; then another is found, or none.)
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), but for what only the message itself can be the cause of.
+    ///
+    /// ```
+    /// # let name = format!("doc-wait-{}", std::process::id());
+    /// let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = qadataswap::create_reader(&name)?;
+    /// assert!(!reader.wait(10)?);
+    /// writer.write(b"abc")?;
+    /// assert!(reader.wait(10)?);
+    /// assert_eq!((reader.stats().consumed, reader.stats().timeouts), (0, 0));
+    /// assert_eq!(reader.read(0)?, Some(b"abc".to_vec()));
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn wait(&self, timeout_ms: u64) -> Result<bool> {
+        check_fork(self.made_in)?;
+        let inner = &mut *self.inner.borrow_mut();
+        if let Gate::Lost { lost } = inner.gate {
+            return Err(QADataSwapError::Evicted { lost });
+        }
+        let mut wait = Wait::new(inner.options.wait, timeout_ms);
+        while matches!(inner.cursor.look(&*inner.data), Look::Nothing) {
+            if !inner.wait(&mut wait)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a message could be leased now, if there was one: gives the errors that
+    /// [`lease`](Self::lease) and the zero-copy reads give at once.
+    ///
+    /// # Errors
+    /// [`TooManyLeases`](QADataSwapError::TooManyLeases),
+    /// [`HoldsUnavailable`](QADataSwapError::HoldsUnavailable), [`Forked`](QADataSwapError::Forked).
+    ///
+    /// ```
+    /// use qadataswap::{HoldsReason, QADataSwapError, ReaderOptions, create_writer};
+    ///
+    /// # let name = format!("doc-can-lease-{}", std::process::id());
+    /// let writer = create_writer(&name, 4)?;
+    /// assert!(ReaderOptions::new().attach(&name)?.check_can_lease().is_ok());
+    /// let unregistered = ReaderOptions::new().register(false).attach(&name)?;
+    /// assert!(matches!(
+    ///     unregistered.check_can_lease(),
+    ///     Err(QADataSwapError::HoldsUnavailable { reason: HoldsReason::NotRegistered, .. })
+    /// ));
+    /// # writer.unlink()?;
+    /// # Ok::<(), QADataSwapError>(())
+    /// ```
+    pub fn check_can_lease(&self) -> Result<()> {
+        check_fork(self.made_in)?;
+        self.inner.borrow_mut().prepare_to_lease()
+    }
+
     /// Passes over the next message without reading it; `false` if there is none. It counts as
     /// consumed.
     ///
@@ -602,8 +664,7 @@ impl Reader {
         timeout_ms: u64,
         mut then: impl FnMut(Lease) -> Taken<R>,
     ) -> Result<Option<R>> {
-        check_fork(self.made_in)?;
-        self.inner.borrow_mut().prepare_to_lease()?;
+        self.check_can_lease()?;
         self.receive(timeout_ms, |source, found, message| source.lease(found, message, &mut then))
     }
 
@@ -660,6 +721,7 @@ impl Reader {
                 }
                 Look::Nothing => {
                     if !inner.wait(&mut wait)? {
+                        inner.count_timeout();
                         return Ok(None);
                     }
                     continue;

@@ -233,7 +233,7 @@ impl Inner {
         }
     }
 
-    /// After a look that found nothing: waits a little. `false` if the time is up.
+    /// After a look that found nothing: waits a little. `false` if the time is up, which the caller counts.
     #[inline(always)]
     pub(super) fn wait(&mut self, wait: &mut Wait) -> Result<bool> {
         // The look may have passed over skipped positions.
@@ -253,10 +253,7 @@ impl Inner {
         }
         match step {
             Step::Poll | Step::PollAll => {}
-            Step::Expired => {
-                self.count_timeout();
-                return Ok(false);
-            }
+            Step::Expired => return Ok(false),
             Step::Sleep(limit) => {
                 let live = self.data.live();
                 let token = match &self.registration {

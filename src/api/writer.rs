@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::create::{Ring, end, grown};
 use super::held::HoldStats;
-use super::{Reservation, WriterOptions, WriterStats, check_fork, remove_objects};
+use super::{OnSlowReader, Reservation, WriterOptions, WriterStats, check_fork, remove_objects};
 use crate::error::Result;
 use crate::layout::{ControlSegment, RingState, SlotTable};
 use crate::name::RingName;
@@ -290,6 +290,27 @@ impl Writer {
             Ok(true) => remove_objects(&inner.name),
             _ => Ok(()),
         }
+    }
+
+    /// Changes what happens when a lossless reader is a whole ring behind, from the next write on (see
+    /// [`WriterOptions::on_slow_reader`]).
+    ///
+    /// ```
+    /// use qadataswap::{OnSlowReader, QADataSwapError, ReaderOptions, create_writer};
+    ///
+    /// # let name = format!("doc-writer-slow-{}", std::process::id());
+    /// let writer = create_writer(&name, 1)?;
+    /// let reader = ReaderOptions::new().lossless(true).attach(&name)?;
+    /// writer.write(b"1")?;
+    /// writer.set_on_slow_reader(OnSlowReader::Refuse);
+    /// assert!(matches!(writer.write(b"2"), Err(QADataSwapError::WouldBlock { .. })));
+    /// writer.set_on_slow_reader(OnSlowReader::Evict { grace_ms: 0 });
+    /// writer.write(b"2")?;
+    /// # writer.unlink()?;
+    /// # Ok::<(), QADataSwapError>(())
+    /// ```
+    pub fn set_on_slow_reader(&self, action: OnSlowReader) {
+        self.inner.borrow_mut().options.on_slow_reader = action;
     }
 
     /// The ring's name.
