@@ -10,14 +10,19 @@
 #   make coverage    how much of src/ the tests reach, file by file
 #   make ffi     the C and C++ interface alone; make install PREFIX=... puts it where programs find it
 #   make bench   what a write and a read cost, beside memcpy, and what holds add
+#   make python  the Python package: built, type-checked and tested; make wheel, make bench-python
 
 CARGO ?= cargo
 # The versions in Cargo.lock, and no others.
 LOCKED = --locked
+# Any Python from 3.9 on can use the package; its tests want 3.11, for the libraries they compare with.
+PYTHON ?= python3
+VENV = target/venv
 POLARS = --manifest-path examples/polars/Cargo.toml --target-dir target/polars
 
 .PHONY: demo test quick lint doc test-debug test-release test-bare test-doc loom loom-deep polars bench bench-once
 .PHONY: crash storm storm-short model
+.PHONY: venv python python-lint python-install python-test wheel bench-python
 .PHONY: fuzz fuzz-smoke fuzz-build fuzz-keep
 .PHONY: sanitize tsan asan coverage
 
@@ -25,7 +30,7 @@ demo:
 	$(CARGO) run $(LOCKED) --release -p qads -- demo
 
 # The documentation tests come last: the closing line of a run then tells of tests that ran.
-test: lint doc test-debug test-release test-bare loom model polars crash storm-short ffi bench-once test-doc
+test: lint doc test-debug test-release test-bare loom model polars crash storm-short ffi python bench-once test-doc
 	@echo "all tests passed"
 
 quick: test-debug test-doc
@@ -161,5 +166,43 @@ bench:
 # That the benchmarks run; their figures are not looked at.
 bench-once:
 	$(CARGO) bench $(LOCKED) -p qadataswap-bench -- --once
+
+# What the tests of other languages need from PyPI, in an environment of their own.
+venv: $(VENV)/.stamp
+$(VENV)/.stamp: requirements.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+# Built for the interpreter of the environment, in a target directory of its own.
+CARGO_PYTHON = PYO3_PYTHON="$(CURDIR)/$(VENV)/bin/python" CARGO_TARGET_DIR="$(CURDIR)/target/python"
+
+python: python-lint python-test
+
+python-lint: venv
+	$(CARGO) fmt --manifest-path python/Cargo.toml --check
+	$(CARGO_PYTHON) $(CARGO) clippy $(LOCKED) --manifest-path python/Cargo.toml -- -D warnings
+
+# As `pip install ./python` does it, but with the maturin and the dependencies that are pinned here.
+python-install: venv
+	$(CARGO_PYTHON) MATURIN_PEP517_ARGS="$(LOCKED)" PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--no-build-isolation --no-deps --force-reinstall ./python
+
+# Other languages write to and read from rings of Python, and the other way round. The stubs are compared with
+# what the module has at run time.
+python-test: python-install
+	$(CARGO) build $(LOCKED) -p qadataswap-interop
+	cd python && ../$(VENV)/bin/mypy lib/qadataswap tests/typed.py examples bench
+	cd python && ../$(VENV)/bin/python -m mypy.stubtest qadataswap._native --ignore-missing-stub
+	cd python && ../$(VENV)/bin/python -m pytest
+
+wheel: venv
+	rm -rf target/wheels
+	cd python && $(CARGO_PYTHON) ../$(VENV)/bin/maturin build --release $(LOCKED) --out ../target/wheels
+
+# ONCE=1 to see only that it runs.
+bench-python: python-install
+	$(VENV)/bin/python python/bench/transports.py $(if $(ONCE),--once)
 
 include ffi/Makefile

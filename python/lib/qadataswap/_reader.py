@@ -199,8 +199,10 @@ def create_reader(
     DamagedError; for a lossless reader also HoldsUnavailableError.
 
     >>> from qadataswap import create_writer
-    >>> writer = create_writer("doc-create-reader", 10)
-    >>> reader = create_reader("doc-create-reader")
+    >>> import os
+    >>> name = f"doc-create-reader-{os.getpid()}"
+    >>> writer = create_writer(name, 10)
+    >>> reader = create_reader(name)
     >>> reader.read(timeout_ms=0) is None
     True
     >>> writer.write(b"hello")

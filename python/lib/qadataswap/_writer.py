@@ -89,7 +89,9 @@ def create_writer(
     Raises InvalidNameError, InvalidOptionError, WriterAliveError if the ring has a live writer, NoSpaceError,
     VersionMismatchError, DamagedError.
 
-    >>> writer = create_writer("doc-create-writer", 10)
+    >>> import os
+    >>> name = f"doc-create-writer-{os.getpid()}"
+    >>> writer = create_writer(name, 10)
     >>> writer.write(b"hello")
     >>> len(writer)
     1
