@@ -1,5 +1,6 @@
 //! The core's errors as Python exceptions, of the classes in `qadataswap._errors`.
 
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use qadataswap::{HoldsReason, QADataSwapError};
@@ -173,12 +174,21 @@ pub fn arrow(py: Python<'_>, text: &str) -> PyErr {
 }
 
 /// An option that cannot be.
-pub fn option(py: Python<'_>, option: &str, text: &str, value: impl std::fmt::Display) -> PyErr {
-    let message = format!("option {option} = {value}: {text}");
-    exception(py, "InvalidOptionError", &message, |details| {
-        details.set_item("option", option)?;
-        details.set_item("value", value.to_string())
-    })
+pub fn option<'py>(
+    py: Python<'py>,
+    option: &str,
+    rule: &str,
+    value: impl IntoPyObject<'py>,
+) -> PyErr {
+    let refuse = |value: Bound<'py, PyAny>| -> PyResult<PyErr> {
+        let message = format!("option {option} = {}: {rule}", value.repr()?);
+        Ok(exception(py, "InvalidOptionError", &message, |details| {
+            details.set_item("option", option)?;
+            details.set_item("value", value)
+        }))
+    };
+    let value = value.into_bound_py_any(py);
+    value.and_then(refuse).unwrap_or_else(|error| error)
 }
 
 fn exception(

@@ -12,12 +12,7 @@ fn word<T: Copy>(py: Python<'_>, option: &str, given: &str, words: &[(&str, T)])
     let found = words.iter().find(|(word, _)| *word == given);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let words: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-        errors::option(
-            py,
-            option,
-            &format!("it is one of {}", words.join(", ")),
-            format!("{given:?}"),
-        )
+        errors::option(py, option, &format!("it is one of {}", words.join(", ")), given)
     })
 }
 

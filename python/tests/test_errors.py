@@ -193,3 +193,12 @@ def test_rings_and_readers_without_holds(ring_names):
             unregistered.read_batches(None, zero_copy=True)
         assert raised.value.reason == "not_registered"
         assert unregistered.stats.registered is False
+
+
+def test_an_option_error_has_the_value_as_it_was_given(ring):
+    with pytest.raises(qadataswap.InvalidOptionError) as raised:
+        qadataswap.create_writer(ring, -1)
+    assert (raised.value.option, raised.value.value) == ("buffer_count", -1)
+    with pytest.raises(qadataswap.InvalidOptionError, match="start = 'first'.*oldest.*newest") as raised:
+        qadataswap.create_reader(ring, start="first")
+    assert raised.value.value == "first"
