@@ -142,13 +142,15 @@ struct Target {
 impl Target {
     fn new(schema: &FFI_ArrowSchema) -> Result<Self, ArrowError> {
         let field = Field::try_from(schema)?;
-        if let DataType::Struct(_) = field.data_type() {
-            let schema = Arc::new(Schema::try_from(schema)?);
-            let data_type = DataType::Struct(schema.fields().clone());
-            return Ok(Self { data_type, schema, one_column: false });
-        }
         let data_type = field.data_type().clone();
-        Ok(Self { data_type, schema: Arc::new(Schema::new(vec![field])), one_column: true })
+        let DataType::Struct(columns) = &data_type else {
+            let schema = Arc::new(Schema::new(vec![field]));
+            return Ok(Self { data_type, schema, one_column: true });
+        };
+        // The metadata of a table's schema stands in that of the struct.
+        let metadata = field.metadata().clone();
+        let schema = Arc::new(Schema::new_with_metadata(columns.clone(), metadata));
+        Ok(Self { data_type, schema, one_column: false })
     }
 
     fn batch(&self, array: FFI_ArrowArray) -> Result<RecordBatch, ArrowError> {

@@ -1,9 +1,13 @@
 """The snippets of the API reference, across processes and languages, as they are written."""
 
+import re
+
 import polars as pl
 import pyarrow as pa
+import pytest
 
 import qadataswap
+from conftest import ROOT
 
 
 def test_producer_and_consumer(ring, child):
@@ -78,3 +82,19 @@ def test_errors_are_runtime_errors_with_detail(ring):
         assert isinstance(error, qadataswap.InvalidNameError)
     else:
         raise AssertionError("not refused")
+
+
+@pytest.mark.parametrize("document", ["docs/api-reference.md", "README.md", "python/README.md"])
+def test_the_snippets_of_our_own_documents(ring, document):
+    """Run as they are, one after another, but for the name of the ring."""
+    text = (ROOT / document).read_text()
+    snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert snippets
+    polars_df = pl.DataFrame({"price": [1.0, 2.0], "s": ["a", "a string of more than twelve bytes"]})
+    namespace = {"polars_df": polars_df}
+    if document != "docs/api-reference.md":
+        # The READMEs show another process reading on.
+        namespace["qadataswap"] = qadataswap
+    for snippet in snippets:
+        exec(compile(snippet.replace("market_data", ring), document, "exec"), namespace)
+    assert namespace["reader"].stats.consumed >= 1

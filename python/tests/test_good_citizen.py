@@ -129,8 +129,8 @@ def test_control_c_ends_every_wait(ring, child, wait):
 
         writer = qadataswap.create_writer(sys.argv[1], 4, slow_reader_ms=None)
         reader = qadataswap.create_reader(sys.argv[1], lossless=True)
-        print("waiting")
         try:
+            print("waiting")
             {WAITS[wait]}
         except KeyboardInterrupt:
             print("interrupted")
