@@ -15,7 +15,7 @@
 CARGO ?= cargo
 # The versions in Cargo.lock, and no others.
 LOCKED = --locked
-# Any Python from 3.9 on can use the package; its tests want 3.11, for the libraries they compare with.
+# Any from 3.9 on.
 PYTHON ?= python3
 VENV = target/venv
 POLARS = --manifest-path examples/polars/Cargo.toml --target-dir target/polars

@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use pyo3::{PyTypeInfo, ffi};
 
 /// `Py_buffer` of `cpython/Include/pybuffer.h`.
@@ -162,10 +163,11 @@ pub fn exporting_class<'py, T: Export>(
         flags: ffi::Py_TPFLAGS_DEFAULT as _,
         slots: slots.as_mut_ptr(),
     };
-    let base = T::type_object(py);
+    // In a tuple: Python 3.9 takes nothing else.
+    let bases = PyTuple::new(py, [T::type_object(py)])?;
     // SAFETY: the specification is complete, its name is static, its functions have the types that the two
-    // slots want, and the interpreter is attached; the base is a type.
-    let class = unsafe { ffi::PyType_FromSpecWithBases(&mut spec, base.as_ptr()) };
+    // slots want, and the interpreter is attached; the bases are a tuple of one type.
+    let class = unsafe { ffi::PyType_FromSpecWithBases(&mut spec, bases.as_ptr()) };
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, class) }
 }

@@ -172,6 +172,8 @@ def test_signal_handlers_run_while_a_read_waits(ring, child):
     process.end_well()
 
 
+# Python warns of forks in processes with threads.
+FORKING = {"interpreter_options": ["-Wignore::DeprecationWarning"]}
 FORKED = """
 import gc, os, sys
 import pyarrow
@@ -218,6 +220,7 @@ gc.collect()
 print(reader.stats.leases)
 """,
         ring,
+        **FORKING,
     )
     assert [process.hear() for _ in range(3)] == ["child done", "0 3", "0"]
     process.end_well()
@@ -246,6 +249,7 @@ writer.write(b"to the parent's thread")
 waiting.join()
 """,
         ring,
+        **FORKING,
     )
     assert process.hear() == "b\"to the parent's thread\""
     process.end_well()
