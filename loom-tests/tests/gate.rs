@@ -113,16 +113,14 @@ fn a_claim_that_never_ends_does_not_keep_a_reader_from_joining() {
 /// A reader joins while a writer is killed with a slot claimed, and beside the one that takes over: nothing that
 /// its gate covers is overwritten, and what the dead one had begun to overwrite is not in it.
 fn joins_beside_a_takeover() {
-    let (ring, publisher) = begun(2, 1, 2);
+    let (ring, mut dying) = begun(2, 1, 2);
     let joining = thread::spawn({
         let ring = ring.clone();
         move || reader(&ring, 0, 2)
     });
-    let mut dying = publisher;
     if dying.pass_gates(&*ring, &*ring, EntryMask::NONE).is_ok() {
         ring.begin_message(&dying, 2);
     }
-    drop(dying);
     let mut publisher = ring.take_over();
     assert_eq!(publisher.position(), Position::new(2));
     write(&ring, &mut publisher, 2);
@@ -143,7 +141,7 @@ fn a_reader_that_was_given_up_notices() {
         let reading = thread::spawn({
             let ring = ring.clone();
             move || {
-                let Some(mut cursor) = join(&ring, 0, 1) else { return None };
+                let mut cursor = join(&ring, 0, 1)?;
                 let first = cursor.position().get();
                 let (mut consumed, mut lost) = (0, 0);
                 for _ in 0..2 {
