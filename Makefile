@@ -161,9 +161,10 @@ polars:
 
 bench:
 	$(CARGO) bench $(LOCKED) -p qadataswap-bench
+	$(MAKE) ffi-cost ROUNDS=21
 
 # That the benchmarks run; their figures are not looked at.
-bench-once:
+bench-once: ffi-cost
 	$(CARGO) bench $(LOCKED) -p qadataswap-bench -- --once
 
 # What the tests of other languages need from PyPI, in an environment of their own.

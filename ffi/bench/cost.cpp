@@ -1,5 +1,5 @@
 // What a write and a read of 40 bytes cost through the C++ header, and the way from one thread to another and back. The
-// same in Rust is ffi/examples/cost.rs; `make ffi-cost` has them take turns.
+// same in Rust is benches/small.rs; `make ffi-cost` has them take turns.
 
 #include <unistd.h>
 

@@ -191,19 +191,45 @@ fn through_nanoarrow() {
 }
 
 #[test]
-fn several_batches_in_one_message() {
+fn several_batches_in_one_message_in_place() {
+    several_batches("echo");
+}
+
+#[test]
+fn several_batches_through_arrow_cpp() {
+    several_batches("echo_arrow");
+}
+
+fn several_batches(program: &str) {
     let Some(programs) = programs() else { return };
-    for program in ["echo", "echo_arrow"] {
-        for mode in ["stream", "stream-in-place"] {
-            let mut echo = Echo::start(programs.join(program), mode);
-            for count in [0, 1, 2, 5] {
-                let chunk = batch(array(&DataType::Utf8, 9, Nulls::Some));
-                let chunks = vec![chunk.clone(); count];
-                echo.to().write_batches(&chunk.schema(), &chunks).expect("written");
-                let back = echo.hear(|from| from.read_batches(100));
-                assert_eq!((back.schema, back.batches), (chunk.schema(), chunks));
-            }
-            echo.finish();
+    for mode in ["stream", "stream-in-place"] {
+        let mut echo = Echo::start(programs.join(program), mode);
+        for count in [0, 1, 2, 5] {
+            let chunk = batch(array(&DataType::Utf8, 9, Nulls::Some));
+            let chunks = vec![chunk.clone(); count];
+            echo.to().write_batches(&chunk.schema(), &chunks).expect("written");
+            let back = echo.hear(|from| from.read_batches(100));
+            assert_eq!((back.schema, back.batches), (chunk.schema(), chunks));
         }
+        echo.finish();
+    }
+}
+
+/// Text with a NUL cannot be told to C: an error, whose text has none, rather than the end of the process.
+#[test]
+fn names_with_nul() {
+    let Some(programs) = programs() else { return };
+    for mode in ["array", "array-in-place", "stream", "stream-in-place"] {
+        let mut echo = Echo::start(programs.join("echo"), mode);
+        let column = array(&DataType::Int8, 3, Nulls::None);
+        let zone = DataType::Timestamp(arrow_schema::TimeUnit::Second, Some("a\0b".into()));
+        for (name, column) in [("a\0b", column), ("zone", array(&zone, 3, Nulls::None))] {
+            let batch = RecordBatch::try_from_iter([(name, column)]).expect("a batch");
+            echo.to().write_arrow(&batch).expect("written");
+            let why = echo.hear(|from| from.read(100));
+            let why = String::from_utf8(why).expect("text");
+            assert!(why.contains("Null byte at position"), "{mode}: {why}");
+        }
+        echo.finish();
     }
 }

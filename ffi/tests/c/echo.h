@@ -61,6 +61,11 @@ int main(int argc, char** argv) {
     for (;;) {
         const int code = echo(in, out, argv[3]);
         if (code == QADS_CLOSED) break;
+        if (code == QADS_ARROW) {
+            const char* why = qads_last_error();
+            CHECK_CODE(qads_writer_write(out, why, strlen(why)), QADS_OK);
+            continue;
+        }
         CHECK_CODE(code, QADS_OK);
     }
     CHECK_CODE(qads_writer_unlink(out), QADS_OK);

@@ -1,6 +1,8 @@
 /* Writers, readers and leases: what they can do beyond the six calls. */
 #include "check.h"
 
+#include <sys/wait.h>
+
 static qads_writer* create(uint64_t slots, uint64_t capacity, uint32_t on_slow_reader, uint64_t slow_ms) {
     qads_writer_options options;
     CHECK_CODE(qads_writer_options_init(&options, sizeof options), QADS_OK);
@@ -221,7 +223,32 @@ static void takeover(void) {
     finish(writer);
 }
 
+/* A forked child has the handles and may not use them; what it does harms nobody. */
+static void forked(void) {
+    qads_writer* writer = create(4, 64, QADS_SLOW_WAIT, 0);
+    qads_reader* reader = attach(0);
+    CHECK_CODE(qads_writer_write(writer, "one", 3), QADS_OK);
+    const pid_t child = fork();
+    if (child == 0) {
+        char buffer[8];
+        size_t size = 0;
+        CHECK_CODE(qads_writer_write(writer, "two", 3), QADS_FORKED);
+        CHECK_CODE(qads_reader_read(reader, buffer, sizeof buffer, &size, 0), QADS_FORKED);
+        CHECK_CODE(qads_writer_unlink(writer), QADS_FORKED);
+        qads_reader_destroy(reader);
+        _exit(0);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    char buffer[8];
+    CHECK_CODE(qads_reader_read_exact(reader, buffer, 3, 0), QADS_OK);
+    CHECK_CODE(qads_reader_read_exact(reader, buffer, 3, 0), QADS_TIMEOUT);
+    qads_reader_destroy(reader);
+    finish(writer);
+}
+
 int main(void) {
+    forked();
     in_place();
     sizes_and_skips();
     lossless();

@@ -1,9 +1,11 @@
-//! What `ffi/bench/cost.cpp` measures, with the Rust crate.
+//! What a write and a read of 40 bytes cost, and the way from one thread to another: the twin of `ffi/bench/cost.cpp`,
+//! which measures the same through the C++ header. `make ffi-cost` has them take turns.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use ring::{Reader, ReaderOptions, WaitStrategy, Writer, WriterOptions};
+use qadataswap::{Reader, ReaderOptions, WaitStrategy, Writer, WriterOptions};
+use qadataswap_bench::median;
 
 type Message = [u64; 5];
 
@@ -16,11 +18,6 @@ fn create(name: &str) -> Writer {
 
 fn attach(name: &str) -> Reader {
     ReaderOptions::new().wait(WaitStrategy::Spin).attach(name).expect("attaches")
-}
-
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
 }
 
 fn one_thread(name: &str, rounds: usize) {
@@ -49,7 +46,7 @@ fn one_thread(name: &str, rounds: usize) {
         }
     }
     writer.unlink().expect("removed");
-    print!("Rust  write {:5.1} ns   read {:5.1} ns", median(writes), median(reads));
+    print!("Rust  write {:5.1} ns   read {:5.1} ns", median(&mut writes), median(&mut reads));
 }
 
 fn two_threads(name: &str, rounds: usize) {
@@ -77,11 +74,13 @@ fn two_threads(name: &str, rounds: usize) {
     }
     there.unlink().expect("removed");
     other.join().expect("ends");
-    println!("   one way between threads {:5.0} ns", median(ways));
+    println!("   one way between threads {:5.0} ns", median(&mut ways));
 }
 
 fn main() {
-    let rounds = std::env::args().nth(1).and_then(|rounds| rounds.parse().ok()).unwrap_or(21);
+    let once = std::env::args().any(|argument| argument == "--once");
+    let given = std::env::args().find_map(|argument| argument.parse().ok());
+    let rounds = given.unwrap_or(if once { 1 } else { 21 });
     let name = format!("bench-rust-{}", std::process::id());
     one_thread(&name, rounds);
     two_threads(&name, rounds);
