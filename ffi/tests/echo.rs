@@ -8,6 +8,7 @@ mod generate;
 
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow_array::RecordBatch;
 use arrow_schema::DataType;
@@ -32,8 +33,9 @@ struct Echo {
 
 impl Echo {
     fn start(program: PathBuf, mode: &str) -> Self {
-        let what = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let name = |way: &str| format!("test-{what}-{mode}-{way}-{}", std::process::id());
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = |way: &str| format!("test-echo-{way}-{}-{number}", std::process::id());
         // A name that an earlier process with this number may have left.
         let (there, back) = (name("there"), name("back"));
         let _ = (ring::unlink(&there), ring::unlink(&back));
