@@ -143,7 +143,12 @@ fn echo_batches(program: &str, mode: &str) -> Vec<(DataType, String)> {
             assert_eq!(decoded[0].num_rows(), batch.num_rows());
             continue;
         }
-        assert_eq!(decoded, [batch.clone()], "{program} {mode}: {}", batch.column(0).data_type());
+        assert_eq!(
+            decoded,
+            std::slice::from_ref(&batch),
+            "{program} {mode}: {}",
+            batch.column(0).data_type()
+        );
     }
     echo.finish();
     println!("{program} {mode}: {sent} batches, {} refused", refused.len());

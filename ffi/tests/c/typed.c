@@ -236,6 +236,7 @@ static void forked(void) {
         CHECK_CODE(qads_reader_read(reader, buffer, sizeof buffer, &size, 0), QADS_FORKED);
         CHECK_CODE(qads_writer_unlink(writer), QADS_FORKED);
         qads_reader_destroy(reader);
+        qads_writer_destroy(writer);
         _exit(0);
     }
     int status = -1;
