@@ -197,6 +197,7 @@ python-test: python-install
 	cd python && ../$(VENV)/bin/python -m mypy.stubtest qadataswap._native --allowlist tests/stubtest-allowlist.txt \
 		--ignore-unused-allowlist
 	cd python && ../$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python python/bench/transports.py --once
 
 wheel: venv
 	rm -rf target/wheels

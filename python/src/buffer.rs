@@ -181,6 +181,10 @@ unsafe extern "C" fn get_buffer<T: Export>(
     let py = unsafe { Python::assume_attached() };
     // SAFETY: a live object, borrowed for the call.
     let object = unsafe { Bound::from_borrowed_ptr(py, object) };
+    if view.is_null() {
+        PyBufferError::new_err("no Py_buffer to fill in").restore(py);
+        return -1;
+    }
     let filled = object.cast::<T>().map_err(PyErr::from).and_then(|exporter| {
         let (start, len) = T::export(exporter)?;
         // SAFETY: the view is Python's to be filled; the memory stays until `release_buffer`, and the view
@@ -204,7 +208,7 @@ unsafe extern "C" fn get_buffer<T: Export>(
     match filled {
         Ok(()) => 0,
         Err(error) => {
-            // SAFETY: as the protocol has it for a request that is refused.
+            // SAFETY: not null, and Python's to be filled; the protocol has it so for what is refused.
             unsafe { (*view).obj = std::ptr::null_mut() };
             error.restore(py);
             -1

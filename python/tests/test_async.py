@@ -192,3 +192,18 @@ def test_a_loop_that_ends_while_a_read_waits(pair):
     asyncio.run(main())
     writer.write(b"for whoever asks next")
     assert reader.read(None) == b"for whoever asks next"
+
+
+def test_closing_the_reader_ends_a_read_that_waits(pair):
+    _, reader = pair
+
+    async def main():
+        waiting = asyncio.create_task(reader.read_async())
+        await asyncio.sleep(0)
+        reader.close()
+        with pytest.raises(qadataswap.HandleClosedError):
+            await waiting
+        with pytest.raises(qadataswap.HandleClosedError):
+            await reader.read_async()
+
+    asyncio.run(main())

@@ -124,6 +124,14 @@ class Reader(_native.Reader):
             if table is not None:
                 return table
 
+    def close(self) -> None:
+        """Detaches from the ring. Leases and zero-copy tables stay valid. Does nothing if done before."""
+        super().close()
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            # Its thread sees for itself that the reader is closed.
+            executor.shutdown(wait=False)
+
     @property
     def stats(self) -> ReaderStats:
         """Counters, exact at the time of the call."""
