@@ -33,6 +33,8 @@ pub(super) struct Ring {
     pub(super) publisher: Publisher,
     /// Bytes of each slot, from its start, that have memory.
     slot_memory: Vec<u32>,
+    /// The template of the stream that is in each slot; 0 if none is. Empty as long as there are no templates.
+    slot_templates: Vec<u64>,
 }
 
 impl Ring {
@@ -40,7 +42,21 @@ impl Ring {
         let geometry = data.geometry();
         let known = if options.backing.prefault { geometry.slot_stride as u32 } else { 0 };
         let slot_memory = vec![known; geometry.slot_count as usize];
-        Self { data, publisher, slot_memory }
+        Self { data, publisher, slot_memory, slot_templates: Vec::new() }
+    }
+
+    /// The claimed slot is about to be stored to. Returns the template of the stream that is in it.
+    #[inline(always)]
+    pub(super) fn take_template(&mut self) -> u64 {
+        let known = self.slot_templates.get_mut(self.publisher.index() as usize);
+        known.map_or(0, std::mem::take)
+    }
+
+    /// The claimed slot holds a stream of this template.
+    #[cfg(feature = "arrow")]
+    pub(super) fn set_template(&mut self, template: u64) {
+        self.slot_templates.resize(self.slot_memory.len(), 0);
+        self.slot_templates[self.publisher.index() as usize] = template;
     }
 
     /// Makes sure that the first `bytes` of the next slot have memory, and the head of the slot after

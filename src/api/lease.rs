@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::registration::Registration;
 use crate::crash;
 use crate::layout::{DataSegment, SlotTable};
+#[cfg(feature = "arrow")]
+use crate::ring::Note;
 use crate::ring::Position;
 use crate::ring::consume::{Found, Message};
 use crate::ring::hold;
@@ -43,6 +45,9 @@ pub struct Lease {
     first_word: usize,
     /// Length in bytes.
     length: usize,
+    /// Whether there is a note before it.
+    #[cfg(feature = "arrow")]
+    noted: bool,
     position: Position,
 }
 
@@ -83,8 +88,16 @@ impl Lease {
             slot_index: position.index(data.slot_count()),
             first_word: message.first_word,
             length: message.length,
+            #[cfg(feature = "arrow")]
+            noted: found.is_noted(),
             position,
         })
+    }
+
+    /// The note that comes with an Arrow stream, if one does.
+    #[cfg(feature = "arrow")]
+    pub(super) fn note(&self) -> Option<Note> {
+        self.noted.then(|| Note::load(self.data.slot(self.slot_index)))?
     }
 
     /// Position of the message in the ring.

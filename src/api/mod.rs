@@ -1,5 +1,7 @@
 //! The handles that users hold, put together from the layers below.
 
+#[cfg(feature = "arrow")]
+mod arrow_reading;
 mod attach;
 mod create;
 mod held;

@@ -3,10 +3,12 @@
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
+#[cfg(feature = "arrow")]
+use super::arrow_reading::Arrived;
 use super::reading::{Gate, Inner, Source, Taken};
 use super::{Lease, ReaderOptions, ReaderStats, check_fork};
 #[cfg(feature = "arrow")]
-use crate::codec::{DecodedStream, Reading};
+use crate::codec::Reading;
 use crate::crash;
 use crate::error::{QADataSwapError, Result};
 use crate::name::RingName;
@@ -60,6 +62,9 @@ const FREE_RETRIES: u32 = 64;
 #[derive(Debug)]
 pub struct Reader {
     inner: RefCell<Inner>,
+    /// What is known of the streams of this ring.
+    #[cfg(feature = "arrow")]
+    pub(super) templates: RefCell<crate::codec::Read>,
     /// The fork generation the handle was made in.
     made_in: u64,
 }
@@ -82,17 +87,15 @@ pub struct Batches {
     pub batches: Vec<arrow_array::RecordBatch>,
 }
 
-#[cfg(feature = "arrow")]
-impl From<DecodedStream> for Batches {
-    fn from(stream: DecodedStream) -> Self {
-        Self { schema: stream.schema, batches: stream.batches }
-    }
-}
-
 impl Reader {
     pub(super) fn attach(name: RingName, options: ReaderOptions) -> Result<Self> {
         let inner = Inner::attach(name, options)?;
-        Ok(Self { inner: RefCell::new(inner), made_in: shm::fork_generation() })
+        Ok(Self {
+            inner: RefCell::new(inner),
+            #[cfg(feature = "arrow")]
+            templates: RefCell::default(),
+            made_in: shm::fork_generation(),
+        })
     }
 
     /// Reads the next message into `buffer` and gives its length in bytes. Allocates nothing.
@@ -280,7 +283,7 @@ impl Reader {
     #[cfg(feature = "arrow")]
     pub fn read_arrow(&self, timeout_ms: u64) -> Result<Option<arrow_array::RecordBatch>> {
         match self.read_stream(timeout_ms)? {
-            Some(stream) => Ok(Some(stream.into_one_batch()?)),
+            Some(arrived) => Ok(Some(arrived.into_one_batch()?)),
             None => Ok(None),
         }
     }
@@ -307,33 +310,6 @@ impl Reader {
     #[cfg(feature = "arrow")]
     pub fn read_batches(&self, timeout_ms: u64) -> Result<Option<Batches>> {
         Ok(self.read_stream(timeout_ms)?.map(Batches::from))
-    }
-
-    #[cfg(feature = "arrow")]
-    fn read_stream(&self, timeout_ms: u64) -> Result<Option<DecodedStream>> {
-        use arrow_buffer::{Buffer, MutableBuffer};
-        let copy = self.copy(timeout_ms, |found, message| {
-            // A length that is not the message's must not make a large allocation.
-            if !found.is_intact() {
-                return Ok(Buffer::default());
-            }
-            let mut copy = MutableBuffer::with_capacity(message.length);
-            // SAFETY: the buffer has capacity for that many bytes, which need not be initialised.
-            let bytes = unsafe {
-                std::slice::from_raw_parts_mut(
-                    copy.as_mut_ptr().cast::<MaybeUninit<u8>>(),
-                    message.length,
-                )
-            };
-            words::load(message.words, bytes);
-            // SAFETY: `load` initialised them all.
-            unsafe { copy.set_len(message.length) };
-            Ok(Buffer::from(copy))
-        })?;
-        match copy {
-            Some(bytes) => Ok(Some(crate::codec::decode_stream(bytes, Reading::Copy)?)),
-            None => Ok(None),
-        }
     }
 
     /// Reads the next message in place: gives a guard that derefs to its bytes in shared memory, and keeps
@@ -400,7 +376,7 @@ impl Reader {
         &self,
         timeout_ms: u64,
     ) -> Result<Option<arrow_array::RecordBatch>> {
-        self.read_in_place(timeout_ms, Reading::InPlace, DecodedStream::only_batch)
+        self.read_in_place(timeout_ms, Reading::InPlace, Arrived::only_batch)
     }
 
     /// [`read_arrow_zero_copy`](Self::read_arrow_zero_copy) for a message of any number of record batches.
@@ -425,7 +401,7 @@ impl Reader {
     /// ```
     #[cfg(feature = "arrow")]
     pub fn read_batches_zero_copy(&self, timeout_ms: u64) -> Result<Option<Batches>> {
-        self.read_in_place(timeout_ms, Reading::InPlace, |stream| Ok(Batches::from(stream)))
+        self.read_in_place(timeout_ms, Reading::InPlace, |arrived| Ok(arrived.into()))
     }
 
     /// [`read_arrow_zero_copy`](Self::read_arrow_zero_copy) without looking at the contents of the buffers
@@ -463,38 +439,7 @@ impl Reader {
         let mut trusted = arrow_data::UnsafeFlag::new();
         // SAFETY: the caller vouches for the contents.
         unsafe { trusted.set(true) };
-        self.read_in_place(timeout_ms, Reading::InPlaceTrusted(trusted), DecodedStream::only_batch)
-    }
-
-    /// Leases the next message, decodes it in place and gives what `make` makes of it.
-    #[cfg(feature = "arrow")]
-    fn read_in_place<R>(
-        &self,
-        timeout_ms: u64,
-        reading: Reading,
-        make: impl Fn(DecodedStream) -> Result<R, usize>,
-    ) -> Result<Option<R>> {
-        use arrow_buffer::Buffer;
-        let decoded = self.hold(timeout_ms, |lease| {
-            let lease = std::sync::Arc::new(lease);
-            let start = std::ptr::NonNull::from(&**lease).cast::<u8>();
-            let length = lease.len();
-            // SAFETY: the range is readable and does not change as long as the lease lives (see
-            // `Lease::deref`), and the buffer keeps the lease.
-            let bytes = unsafe { Buffer::from_custom_allocation(start, length, lease) };
-            match crate::codec::decode_stream(bytes.clone(), reading.clone()) {
-                Ok(stream) => match make(stream) {
-                    Ok(made) => Taken::Held(Ok(made)),
-                    Err(found) => Taken::Refused(QADataSwapError::NotOneBatch { found }),
-                },
-                // What can be read once it is copied to where it is aligned is not malformed.
-                Err(_) if crate::codec::decode_stream(bytes, Reading::Copy).is_ok() => {
-                    Taken::Refused(QADataSwapError::NotAligned)
-                }
-                Err(error) => Taken::Held(Err(error)),
-            }
-        })?;
-        Ok(decoded.transpose()?)
+        self.read_in_place(timeout_ms, Reading::InPlaceTrusted(trusted), Arrived::only_batch)
     }
 
     /// Makes a lossless reader that the writer gave up ([`Evicted`](QADataSwapError::Evicted)) lossless
@@ -650,7 +595,7 @@ impl Reader {
     /// called again for another message if it was not. If it refuses an intact message, that message is
     /// not consumed.
     #[inline(always)]
-    fn copy<R>(
+    pub(super) fn copy<R>(
         &self,
         timeout_ms: u64,
         mut copy: impl FnMut(&Found<'_>, &Message<'_>) -> Result<R>,
@@ -659,7 +604,7 @@ impl Reader {
     }
 
     /// Waits for the next message, leases it and has `then` say what becomes of it.
-    fn hold<R>(
+    pub(super) fn hold<R>(
         &self,
         timeout_ms: u64,
         mut then: impl FnMut(Lease) -> Taken<R>,

@@ -58,6 +58,8 @@ pub(super) struct Inner {
     published_bytes: u64,
     wakes: u64,
     pub(super) rollovers: u64,
+    #[cfg(feature = "arrow")]
+    templates: crate::codec::Written,
 }
 
 impl Writer {
@@ -202,8 +204,13 @@ impl Writer {
         batches: &[arrow_array::RecordBatch],
     ) -> Result<()> {
         check_fork(self.made_in)?;
-        let stream = crate::codec::encode_stream(schema, batches)?;
         let inner = &mut *self.inner.borrow_mut();
+        if let [batch] = batches
+            && inner.write_by_template(schema, batch)?
+        {
+            return Ok(());
+        }
+        let stream = crate::codec::encode_stream(schema, batches)?;
         let descriptor = Descriptor::ARROW_STREAM;
         inner.claim(descriptor, stream.len())?;
         let slot = inner.claimed(descriptor);
@@ -213,6 +220,9 @@ impl Writer {
             at += part.len();
         }
         inner.publish(descriptor, at);
+        if let [batch] = batches {
+            inner.templates.learn(batch);
+        }
         Ok(())
     }
 
@@ -398,6 +408,8 @@ impl Inner {
             published_bytes: 0,
             wakes: 0,
             rollovers: 0,
+            #[cfg(feature = "arrow")]
+            templates: crate::codec::Written::default(),
         }
     }
 
@@ -405,6 +417,18 @@ impl Inner {
     /// and that nobody holds.
     #[inline(always)]
     pub(super) fn claim(&mut self, descriptor: Descriptor, len: usize) -> Result<()> {
+        self.claim_for_template(descriptor, len).map(|_| ())
+    }
+
+    /// [`claim`](Self::claim), and the template of the stream that is in the slot, or 0.
+    #[inline(always)]
+    fn claim_for_template(&mut self, descriptor: Descriptor, len: usize) -> Result<u64> {
+        self.claim_slot(descriptor, len)?;
+        Ok(self.ring.take_template())
+    }
+
+    #[inline(always)]
+    fn claim_slot(&mut self, descriptor: Descriptor, len: usize) -> Result<()> {
         if len as u64 > self.ring.data.geometry().payload_capacity {
             let wanted = grown(&self.options, self.ring.data.geometry(), len)?;
             return self.claim_in_larger_segment(descriptor.offset_bytes() + len, wanted);
@@ -457,6 +481,29 @@ impl Inner {
             self.wakes += 1;
         }
     }
+
+    /// Publishes a batch by the template of its schema; `false` if there is none.
+    #[cfg(feature = "arrow")]
+    fn write_by_template(
+        &mut self,
+        schema: &arrow_schema::SchemaRef,
+        batch: &arrow_array::RecordBatch,
+    ) -> Result<bool> {
+        let Some(number) = self.templates.find(schema, batch) else { return Ok(false) };
+        let len = self.templates.template(number).plan(batch)?;
+        let descriptor = Descriptor::NOTED_STREAM;
+        let in_slot = self.claim_for_template(descriptor, len)?;
+        // Relaxed: stored by this writer only.
+        let epoch = self.ring.data.header().owner.epoch.load(Ordering::Relaxed);
+        let id = epoch << 32 | number;
+        let template = self.templates.template(number);
+        let slot = self.ring.data.slot(self.ring.publisher.index());
+        template.note(id).store(slot);
+        template.store(batch, &slot.payload[descriptor.first_word..], in_slot == id);
+        self.ring.set_template(id);
+        self.publish(descriptor, len);
+        Ok(true)
+    }
 }
 
 impl Descriptor {
@@ -467,4 +514,7 @@ impl Descriptor {
         kind: MessageKind::ArrowStream,
         first_word: (crate::layout::STREAM_OFFSET - crate::layout::INLINE_OFFSET) / 8,
     };
+    /// The same, with a note before it.
+    #[cfg(feature = "arrow")]
+    const NOTED_STREAM: Self = Self { kind: MessageKind::NotedStream, ..Self::ARROW_STREAM };
 }

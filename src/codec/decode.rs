@@ -69,6 +69,16 @@ pub enum Reading {
     InPlaceTrusted(UnsafeFlag),
 }
 
+impl Reading {
+    /// Whether contents are not to be validated.
+    pub fn skips_validation(&self) -> UnsafeFlag {
+        match self {
+            Self::Copy | Self::InPlace => UnsafeFlag::new(),
+            Self::InPlaceTrusted(trusted) => trusted.clone(),
+        }
+    }
+}
+
 /// Decodes one complete stream. The arrays slice `stream` and keep it alive.
 ///
 /// # Errors
@@ -191,7 +201,7 @@ fn require_small_offsets(parts: &[&ArrayData]) -> Result<(), ArrowError> {
 }
 
 /// Turns a panic into an error.
-fn without_panic<T>(
+pub(super) fn without_panic<T>(
     doing: &str,
     work: impl FnOnce() -> Result<T, ArrowError>,
 ) -> Result<T, ArrowError> {

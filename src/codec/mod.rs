@@ -11,11 +11,16 @@
 mod check;
 mod decode;
 mod encode;
+mod flat_read;
+mod flat_write;
+mod template;
+mod templates;
 mod types;
 mod walk;
 
 pub use decode::{DecodedStream, Reading, decode_stream};
 pub use encode::encode_stream;
+pub use templates::{Read, Written};
 
 use arrow_schema::ArrowError;
 

@@ -9,7 +9,7 @@
 //!   anything else            not published yet
 //! ```
 
-use super::{Descriptor, Generation, Position, State, slot_of};
+use super::{Descriptor, Generation, MessageKind, Note, Position, State, slot_of};
 use crate::layout::{Slot, SlotTable};
 use crate::sync::{Ordering, Point, fence, is_missing, load_acquire, load_at};
 
@@ -104,6 +104,17 @@ impl<'t> Found<'t> {
             .and_then(|words| words.get(..length.div_ceil(8)))
             .ok_or(("length", u64::from(self.length)))?;
         Ok(Message { words, first_word: descriptor.first_word, length })
+    }
+
+    /// The note that comes with an Arrow stream, if one does.
+    pub fn note(&self) -> Option<Note> {
+        self.is_noted().then(|| Note::load(self.slot))?
+    }
+
+    /// Whether there is a note.
+    pub fn is_noted(&self) -> bool {
+        let descriptor = Descriptor::from_word(self.kind);
+        descriptor.is_some_and(|descriptor| descriptor.kind == MessageKind::NotedStream)
     }
 
     /// Whether the slot still holds what it held when it was found, so that everything copied from it

@@ -175,6 +175,50 @@ pub enum MessageKind {
     Bytes,
     /// One Arrow IPC stream.
     ArrowStream,
+    /// The same, with a [`Note`] in the first two payload words.
+    NotedStream,
+}
+
+/// Which other streams a stream resembles: a hint, with which a reader need not look at all of it again.
+///
+/// Streams of one ring with the same `template` are alike in all but the numbers and the body of their one record
+/// batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The writer's epoch and the number it gave the template.
+    pub template: u64,
+    /// Bytes of the stream before the record batch message.
+    pub schema_bytes: u32,
+    /// Bytes of the record batch message before its body.
+    pub metadata_bytes: u32,
+}
+
+impl Note {
+    /// Stores it to a claimed slot.
+    pub fn store(self, slot: Slot<'_>) {
+        let lengths = u64::from(self.schema_bytes) | u64::from(self.metadata_bytes) << 32;
+        words::store_each(slot.payload, [self.template, lengths].into_iter());
+    }
+
+    /// Where in a stream of `length` bytes the body begins, in words, and how many bytes there are from there on;
+    /// `None` if that cannot be.
+    pub fn rest(&self, length: usize) -> Option<(usize, usize)> {
+        let from = (self.schema_bytes as usize).checked_add(self.metadata_bytes as usize)?;
+        let whole = self.schema_bytes.is_multiple_of(8) && self.metadata_bytes.is_multiple_of(8);
+        Some((from / 8, length.checked_sub(from).filter(|_| whole)?))
+    }
+
+    /// Loads it from a slot, whatever it is.
+    pub fn load(slot: Slot<'_>) -> Option<Self> {
+        let mut words = [0; 2];
+        words::load_all(slot.payload.get(..words.len())?, &mut words);
+        let [template, lengths] = words;
+        Some(Self {
+            template,
+            schema_bytes: lengths as u32,
+            metadata_bytes: (lengths >> 32) as u32,
+        })
+    }
 }
 
 /// A slot's `kind` word: what the message is (low half) and where in the slot it starts (high half,
@@ -206,6 +250,7 @@ impl Descriptor {
         let kind = match word & 0xffff {
             0 => MessageKind::Bytes,
             1 => MessageKind::ArrowStream,
+            2 => MessageKind::NotedStream,
             _ => return None,
         };
         let offset = word >> 16;

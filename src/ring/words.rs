@@ -70,6 +70,49 @@ pub fn store_at(words: &[AtomicU64], offset: usize, bytes: &[u8]) {
     }
 }
 
+/// Stores `values` from the start of `words`.
+///
+/// # Panics
+/// If they do not fit; callers have checked that they do.
+pub fn store_all(words: &[AtomicU64], values: &[u64]) {
+    store_each(&words[..values.len()], values.iter().copied());
+}
+
+/// Stores the values that are not there yet, so that lines which stay as they are need not be transferred.
+///
+/// Only the writer may call this: no other process stores to the words in between.
+///
+/// # Panics
+/// As [`store_all`].
+pub fn store_changed(words: &[AtomicU64], values: &[u64]) {
+    for (word, value) in words[..values.len()].iter().zip(values) {
+        // Relaxed, like all payload; the writer's own stores are always seen by it.
+        if word.load(Ordering::Relaxed) != *value {
+            word.store(*value, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Stores the values from the start of `words`, as many as there are words.
+pub fn store_each(words: &[AtomicU64], values: impl Iterator<Item = u64>) {
+    for (word, value) in words.iter().zip(values) {
+        // Relaxed: W1 and W2 order payload stores as a whole.
+        word.store(value, Ordering::Relaxed);
+    }
+}
+
+/// Fills `out` with the words at the start of `words`; what is read may be torn, as in [`load`].
+///
+/// # Panics
+/// If there are not as many; callers have checked that there are.
+pub fn load_all(words: &[AtomicU64], out: &mut [u64]) {
+    let words = &words[..out.len()];
+    for (out, word) in out.iter_mut().zip(words) {
+        // Relaxed: R1 and R2 order payload loads as a whole.
+        *out = word.load(Ordering::Relaxed);
+    }
+}
+
 /// Fills `out` from the start of `words`; all of `out` is initialised afterwards.
 ///
 /// What is read may be torn: it means nothing before the generation was looked at again (R2).

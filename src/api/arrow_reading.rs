@@ -1,0 +1,161 @@
+//! How a reader gets Arrow batches out of a message: whole the first time, by a template from then on.
+
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_buffer::{Buffer, MutableBuffer};
+use arrow_data::UnsafeFlag;
+use arrow_schema::ArrowError;
+
+use super::reading::Taken;
+use super::{Batches, Lease, Reader};
+use crate::codec::{DecodedStream, Reading, decode_stream};
+use crate::error::{QADataSwapError, Result};
+use crate::ring::{Note, words};
+use crate::sync::AtomicU64;
+
+/// What a message holds.
+pub(super) enum Arrived {
+    Batch(RecordBatch),
+    Stream(DecodedStream),
+}
+
+impl Arrived {
+    pub(super) fn into_one_batch(self) -> Result<RecordBatch, ArrowError> {
+        match self {
+            Self::Batch(batch) => Ok(batch),
+            Self::Stream(stream) => stream.into_one_batch(),
+        }
+    }
+
+    /// The batch, if there is one or none; else their number.
+    pub(super) fn only_batch(self) -> Result<RecordBatch, usize> {
+        match self {
+            Self::Batch(batch) => Ok(batch),
+            Self::Stream(stream) => stream.only_batch(),
+        }
+    }
+}
+
+impl From<Arrived> for Batches {
+    fn from(arrived: Arrived) -> Self {
+        match arrived {
+            Arrived::Batch(batch) => Self { schema: batch.schema(), batches: vec![batch] },
+            Arrived::Stream(stream) => Self { schema: stream.schema, batches: stream.batches },
+        }
+    }
+}
+
+/// A copy of a message.
+enum Copied {
+    Whole(Option<Note>, Buffer),
+    /// What follows the metadata, which went to the templates.
+    Rest(Buffer),
+}
+
+impl Reader {
+    /// Reads the next message as a copy.
+    pub(super) fn read_stream(&self, timeout_ms: u64) -> Result<Option<Arrived>> {
+        let templates = &mut *self.templates.borrow_mut();
+        let copied = self.copy(timeout_ms, |found, message| {
+            // A length that is not the message's must not make a large allocation.
+            if !found.is_intact() {
+                return Ok(Copied::Rest(Buffer::default()));
+            }
+            let note = found.note();
+            if let Some(note) = &note
+                && let Some(metadata) = templates.metadata_of(note)
+                && let Some((from, rest)) = note.rest(message.length)
+            {
+                words::load_all(&message.words[from - metadata.len()..], metadata);
+                return Ok(Copied::Rest(load_buffer(&message.words[from..], rest)));
+            }
+            Ok(Copied::Whole(note, load_buffer(message.words, message.length)))
+        })?;
+        Ok(Some(match copied {
+            None => return Ok(None),
+            Some(Copied::Rest(rest)) => match templates.decode(&rest, &UnsafeFlag::new()) {
+                Ok(batch) => Arrived::Batch(batch),
+                // It may be a stream of another making, or say better what is wrong with it.
+                Err(_) => {
+                    let stream = Buffer::from_vec(templates.whole(&rest));
+                    Arrived::Stream(decode_stream(stream, Reading::Copy)?)
+                }
+            },
+            Some(Copied::Whole(note, stream)) => {
+                let decoded = decode_stream(stream.clone(), Reading::Copy)?;
+                if let Some(note) = &note {
+                    templates.learn(note, &stream, &decoded);
+                }
+                Arrived::Stream(decoded)
+            }
+        }))
+    }
+
+    /// Reads the next message in place, and makes of it what was asked for, or says how many batches it has.
+    pub(super) fn read_in_place<R>(
+        &self,
+        timeout_ms: u64,
+        reading: Reading,
+        make: impl Fn(Arrived) -> Result<R, usize>,
+    ) -> Result<Option<R>> {
+        let templates = &mut *self.templates.borrow_mut();
+        let decoded = self.hold(timeout_ms, |lease| {
+            let note = lease.note();
+            let stream = buffer_of(lease);
+            let mut by_template = || {
+                let note = note.as_ref()?;
+                let metadata = templates.metadata_of(note)?;
+                let (from, _) = note.rest(stream.len())?;
+                let start = 8 * (from - metadata.len());
+                for (word, bytes) in metadata.iter_mut().zip(stream[start..].as_chunks().0) {
+                    *word = u64::from_le_bytes(*bytes);
+                }
+                templates.decode(&stream.slice(8 * from), &reading.skips_validation()).ok()
+            };
+            let arrived = match by_template() {
+                Some(batch) => Ok(Arrived::Batch(batch)),
+                None => decode_stream(stream.clone(), reading.clone()).map(|decoded| {
+                    if let Some(note) = &note {
+                        templates.learn(note, &stream, &decoded);
+                    }
+                    Arrived::Stream(decoded)
+                }),
+            };
+            match arrived.map(&make) {
+                Ok(Ok(made)) => Taken::Held(Ok(made)),
+                Ok(Err(found)) => Taken::Refused(QADataSwapError::NotOneBatch { found }),
+                // What can be read once it is copied to where it is aligned is not malformed.
+                Err(_) if decode_stream(stream, Reading::Copy).is_ok() => {
+                    Taken::Refused(QADataSwapError::NotAligned)
+                }
+                Err(error) => Taken::Held(Err(error)),
+            }
+        })?;
+        Ok(decoded.transpose()?)
+    }
+}
+
+/// The first `length` bytes of the words, which may be torn.
+fn load_buffer(words: &[AtomicU64], length: usize) -> Buffer {
+    let mut copy = MutableBuffer::with_capacity(length);
+    let start = copy.as_mut_ptr().cast::<MaybeUninit<u8>>();
+    // SAFETY: the buffer has capacity for that many bytes, which need not be initialised.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(start, length) };
+    words::load(words, bytes);
+    // SAFETY: `load` initialised them all.
+    unsafe { copy.set_len(length) };
+    Buffer::from(copy)
+}
+
+/// The bytes of a lease as a buffer that keeps it.
+fn buffer_of(lease: Lease) -> Buffer {
+    let lease = Arc::new(lease);
+    let start = NonNull::from(&**lease).cast::<u8>();
+    let length = lease.len();
+    // SAFETY: the range is readable and does not change as long as the lease lives (see `Lease::deref`), and the
+    // buffer keeps the lease.
+    unsafe { Buffer::from_custom_allocation(start, length, lease) }
+}

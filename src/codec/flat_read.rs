@@ -1,0 +1,196 @@
+//! Reads a batch of flat columns by its template.
+//!
+//! The metadata must be the template's in every word but those that differ from batch to batch. Those are read
+//! here, every range is checked, and the contents are validated, as strictly as `check` and arrow-ipc do.
+
+use std::sync::Arc;
+
+use arrow_array::types::{BinaryType, ByteArrayType, LargeBinaryType, LargeUtf8Type, Utf8Type};
+use arrow_array::{
+    ArrayRef, BooleanArray, FixedSizeBinaryArray, GenericByteArray, OffsetSizeTrait,
+    PrimitiveArray, RecordBatch, downcast_primitive,
+};
+use arrow_buffer::{
+    ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer,
+};
+use arrow_data::UnsafeFlag;
+use arrow_schema::{ArrowError, DataType};
+
+use super::template::{Kind, Template};
+use super::{fault, in_field};
+
+impl Template {
+    /// The batch that `metadata` and `body` are, whose arrays slice `body`.
+    ///
+    /// # Errors
+    /// If they are not a valid batch of this template. They may be valid otherwise.
+    pub fn read(
+        &self,
+        metadata: &[u64],
+        body: &Buffer,
+        trusted: &UnsafeFlag,
+    ) -> Result<RecordBatch, ArrowError> {
+        if !self.fits(metadata) || metadata[self.places.body_length] != body.len() as u64 {
+            return Err(fault("not the metadata of its schema"));
+        }
+        let rows = usize::try_from(metadata[self.places.rows])
+            .map_err(|_| fault("a batch has more rows than there can be"))?;
+        let mut buffers = Buffers {
+            listed: metadata[self.places.buffers..].as_chunks().0.iter(),
+            body,
+            unclaimed: body.len(),
+        };
+        let nodes = metadata[self.places.nodes..].as_chunks::<2>().0;
+        let mut columns = Vec::with_capacity(self.kinds.len());
+        for ((field, kind), [len, nulls]) in self.schema.fields().iter().zip(&self.kinds).zip(nodes)
+        {
+            let column = if *len != rows as u64 || nulls > len {
+                Err(fault(format!("{len} rows with {nulls} nulls in a batch of {rows}")))
+            } else {
+                column(field.data_type(), *kind, rows, *nulls as usize, &mut buffers, trusted)
+            };
+            columns.push(column.map_err(|error| in_field(field.name(), error))?);
+        }
+        RecordBatch::try_new(self.schema.clone(), columns)
+    }
+}
+
+/// The buffers of a body, in order.
+struct Buffers<'a> {
+    listed: std::slice::Iter<'a, [u64; 2]>,
+    body: &'a Buffer,
+    /// Bytes of the body that are in no buffer yet: buffers do not overlap.
+    unclaimed: usize,
+}
+
+impl Buffers<'_> {
+    /// The first `needed` bytes of the next buffer, which holds whole units, or all of it.
+    fn next(
+        &mut self,
+        needed: Option<usize>,
+        unit: usize,
+        alignment: usize,
+    ) -> Result<Buffer, ArrowError> {
+        let [start, size] = *self.listed.next().ok_or_else(|| fault("too few buffers"))?;
+        let len = self.body.len() as u64;
+        if start > len || size > len - start {
+            return Err(fault(format!(
+                "a buffer of {size} bytes at {start} is outside the body of {len}"
+            )));
+        }
+        let (start, size) = (start as usize, size as usize);
+        self.unclaimed = self
+            .unclaimed
+            .checked_sub(size)
+            .ok_or_else(|| fault("the buffers of a batch overlap"))?;
+        let taken = needed.unwrap_or(size);
+        if taken > size || size % unit != 0 {
+            return Err(fault(format!("a buffer has {size} bytes instead of {taken}")));
+        }
+        if taken == 0 {
+            return Ok(Buffer::default());
+        }
+        let buffer = self.body.slice_with_length(start, taken);
+        if buffer.as_ptr().align_offset(alignment) != 0 {
+            return Err(fault(format!("a buffer is not aligned to {alignment} bytes")));
+        }
+        Ok(buffer)
+    }
+}
+
+fn column(
+    data_type: &DataType,
+    kind: Kind,
+    rows: usize,
+    null_count: usize,
+    buffers: &mut Buffers<'_>,
+    trusted: &UnsafeFlag,
+) -> Result<ArrayRef, ArrowError> {
+    let bits = rows.div_ceil(8);
+    let validity = buffers.next(Some(if null_count == 0 { 0 } else { bits }), 1, 1)?;
+    let nulls = if null_count == 0 {
+        None
+    } else {
+        let nulls = NullBuffer::new(BooleanBuffer::new(validity, 0, rows));
+        if nulls.null_count() != null_count {
+            return Err(fault(format!("{} nulls instead of {null_count}", nulls.null_count())));
+        }
+        Some(nulls)
+    };
+    match kind {
+        Kind::Bits => {
+            let values = BooleanBuffer::new(buffers.next(Some(bits), 1, 1)?, 0, rows);
+            Ok(Arc::new(BooleanArray::new(values, nulls)))
+        }
+        Kind::Fixed(width) => {
+            let needed = rows.checked_mul(width).ok_or_else(|| fault("too many rows"))?;
+            macro_rules! primitive {
+                ($t:ty) => {{
+                    type Native = <$t as arrow_array::ArrowPrimitiveType>::Native;
+                    let values = buffers.next(Some(needed), width, align_of::<Native>())?;
+                    let values = ScalarBuffer::<Native>::new(values, 0, rows);
+                    let array = PrimitiveArray::<$t>::try_new(values, nulls)?;
+                    Arc::new(array.with_data_type(data_type.clone())) as ArrayRef
+                }};
+            }
+            Ok(downcast_primitive! {
+                data_type => (primitive),
+                DataType::FixedSizeBinary(size) => {
+                    let unit = if width.is_power_of_two() { width } else { 1 };
+                    let values = buffers.next(Some(needed), unit, 1)?;
+                    Arc::new(FixedSizeBinaryArray::try_new(*size, values, nulls)?)
+                },
+                _ => return Err(fault("not a flat type")),
+            })
+        }
+        Kind::Offsets32 if *data_type == DataType::Utf8 => {
+            bytes::<Utf8Type>(rows, nulls, buffers, trusted)
+        }
+        Kind::Offsets32 => bytes::<BinaryType>(rows, nulls, buffers, trusted),
+        Kind::Offsets64 if *data_type == DataType::LargeUtf8 => {
+            bytes::<LargeUtf8Type>(rows, nulls, buffers, trusted)
+        }
+        Kind::Offsets64 => bytes::<LargeBinaryType>(rows, nulls, buffers, trusted),
+    }
+}
+
+/// A column of strings or bytes.
+fn bytes<T: ByteArrayType>(
+    rows: usize,
+    nulls: Option<NullBuffer>,
+    buffers: &mut Buffers<'_>,
+    trusted: &UnsafeFlag,
+) -> Result<ArrayRef, ArrowError>
+where
+    T::Offset: OffsetSizeTrait,
+{
+    let width = size_of::<T::Offset>();
+    let needed = rows.checked_add(1).and_then(|count| count.checked_mul(width));
+    let needed = needed.ok_or_else(|| fault("too many rows"))?;
+    let offsets = if rows == 0 {
+        buffers.next(Some(0), width, 1)?;
+        Buffer::from_vec(vec![T::Offset::default()])
+    } else {
+        buffers.next(Some(needed), width, width)?
+    };
+    let offsets = ScalarBuffer::<T::Offset>::new(offsets, 0, rows + 1);
+    let values = buffers.next(None, 1, 1)?;
+    if trusted.get() {
+        // SAFETY: the caller of the unsafe function that trusts the contents has vouched for them.
+        let offsets = unsafe { OffsetBuffer::new_unchecked(offsets) };
+        // SAFETY: likewise.
+        return Ok(Arc::new(unsafe {
+            GenericByteArray::<T>::new_unchecked(offsets, values, nulls)
+        }));
+    }
+    let first = offsets[0];
+    if first < T::Offset::default() || !offsets.windows(2).all(|pair| pair[0] <= pair[1]) {
+        return Err(fault("offsets that are negative or go backwards"));
+    }
+    if offsets[rows].as_usize() > values.len() {
+        return Err(fault(format!("offsets beyond the {} bytes there are", values.len())));
+    }
+    // SAFETY: there is at least one, and they are neither negative nor do they go backwards.
+    let offsets = unsafe { OffsetBuffer::new_unchecked(offsets) };
+    Ok(Arc::new(GenericByteArray::<T>::try_new(offsets, values, nulls)?))
+}
