@@ -39,7 +39,7 @@
 //!
 //! The protocol is described at the top of `src/ring/mod.rs` and, with the byte layout, in
 //! `docs/protocol.md`. Layers point one way: `shm` (system calls) -> `layout` (typed views) -> `ring`
-//! (the protocol) -> `wait` -> `codec` (Arrow) -> `api` (the handles).
+//! (the protocol) -> `wait` -> `codec` (Arrow) -> `flat` (small batches, fast) -> `api` (the handles).
 //!
 //! # Features
 //!
@@ -72,6 +72,8 @@ mod api;
 mod codec;
 #[cfg(not(qads_loom))]
 mod error;
+#[cfg(all(feature = "arrow", not(qads_loom)))]
+mod flat;
 #[cfg(not(qads_loom))]
 mod layout;
 #[cfg(not(qads_loom))]

@@ -64,7 +64,7 @@ pub struct Reader {
     inner: RefCell<Inner>,
     /// What is known of the streams of this ring.
     #[cfg(feature = "arrow")]
-    pub(super) templates: RefCell<crate::codec::Read>,
+    pub(super) templates: RefCell<crate::flat::Read>,
     /// The fork generation the handle was made in.
     made_in: u64,
 }

@@ -59,7 +59,7 @@ pub(super) struct Inner {
     wakes: u64,
     pub(super) rollovers: u64,
     #[cfg(feature = "arrow")]
-    templates: crate::codec::Written,
+    templates: crate::flat::Written,
 }
 
 impl Writer {
@@ -220,9 +220,6 @@ impl Writer {
             at += part.len();
         }
         inner.publish(descriptor, at);
-        if let [batch] = batches {
-            inner.templates.learn(batch);
-        }
         Ok(())
     }
 
@@ -409,7 +406,7 @@ impl Inner {
             wakes: 0,
             rollovers: 0,
             #[cfg(feature = "arrow")]
-            templates: crate::codec::Written::default(),
+            templates: crate::flat::Written::default(),
         }
     }
 

@@ -27,15 +27,15 @@ use super::walk::{Body, Budget, Cost, check_batch, children};
 const CONTINUATION_MARKER: [u8; 4] = [0xff; 4];
 
 /// One message of the stream: its verified metadata, and where its body is.
-pub(super) struct Frame<'a> {
-    pub(super) message: Message<'a>,
-    pub(super) body: Range<usize>,
+pub struct Frame<'a> {
+    pub message: Message<'a>,
+    pub body: Range<usize>,
 }
 
 /// Takes the message at `position` and moves `position` past it; `None` at the end of the stream.
 ///
 /// A stream may end without an end marker, but not inside a message and not before the end of `stream`.
-pub(super) fn next_frame<'a>(
+pub fn next_frame<'a>(
     stream: &'a [u8],
     position: &mut usize,
 ) -> Result<Option<Frame<'a>>, ArrowError> {

@@ -201,7 +201,7 @@ fn require_small_offsets(parts: &[&ArrayData]) -> Result<(), ArrowError> {
 }
 
 /// Turns a panic into an error.
-pub(super) fn without_panic<T>(
+pub fn without_panic<T>(
     doing: &str,
     work: impl FnOnce() -> Result<T, ArrowError>,
 ) -> Result<T, ArrowError> {

@@ -93,7 +93,7 @@ fn require_same_schema(
 
 /// Refuses nulls in what the schema says has none. Data imported without validation may have them; readers
 /// refuse it.
-pub(super) fn require_nullability(field: &Field, column: &ArrayRef) -> Result<(), ArrowError> {
+pub fn require_nullability(field: &Field, column: &ArrayRef) -> Result<(), ArrowError> {
     if !field.is_nullable() && column.null_count() > 0 {
         return Err(fault("the field is not nullable, but has nulls"));
     }

@@ -11,26 +11,22 @@
 mod check;
 mod decode;
 mod encode;
-mod flat_read;
-mod flat_write;
-mod template;
-mod templates;
 mod types;
 mod walk;
 
-pub use decode::{DecodedStream, Reading, decode_stream};
-pub use encode::encode_stream;
-pub use templates::{Read, Written};
+pub use check::next_frame;
+pub use decode::{DecodedStream, Reading, decode_stream, without_panic};
+pub use encode::{encode_stream, require_nullability};
 
 use arrow_schema::ArrowError;
 
 /// An error about the stream or what should become one.
-fn fault(what: impl std::fmt::Display) -> ArrowError {
+pub fn fault(what: impl std::fmt::Display) -> ArrowError {
     ArrowError::IpcError(what.to_string())
 }
 
 /// Says in which field an error is.
-fn in_field(name: &str, error: ArrowError) -> ArrowError {
+pub fn in_field(name: &str, error: ArrowError) -> ArrowError {
     match error {
         ArrowError::IpcError(what) => fault(format!("field {name:?}: {what}")),
         error => fault(format!("field {name:?}: {error}")),

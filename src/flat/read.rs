@@ -17,7 +17,7 @@ use arrow_data::UnsafeFlag;
 use arrow_schema::{ArrowError, DataType};
 
 use super::template::{Kind, Template};
-use super::{fault, in_field};
+use crate::codec::{fault, in_field};
 
 impl Template {
     /// The batch that `metadata` and `body` are, whose arrays slice `body`.

@@ -7,9 +7,9 @@
 //! without arrow-ipc; the stream is one that any Arrow implementation reads.
 
 use arrow_ipc::{Message, MetadataVersion, RecordBatch};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 
-use super::check;
+use crate::codec::next_frame;
 use crate::ring::Note;
 
 /// Bytes of a word; everything here is made of whole words.
@@ -81,13 +81,11 @@ impl Template {
     /// The template of a stream that has been decoded to one batch of `schema`; `None` if its columns are not
     /// all flat, or if it is put together in an unusual way.
     pub fn of_stream(stream: &[u8], schema: &SchemaRef) -> Option<Self> {
-        let kinds: Option<Vec<_>> =
-            schema.fields().iter().map(|f| Kind::of(f.data_type())).collect();
-        let kinds = kinds.filter(|kinds| !kinds.is_empty())?;
+        let kinds = Self::kinds(schema)?;
         let mut position = 0;
-        check::next_frame(stream, &mut position).ok()??;
+        next_frame(stream, &mut position).ok()??;
         let schema_end = position;
-        let frame = check::next_frame(stream, &mut position).ok()??;
+        let frame = next_frame(stream, &mut position).ok()??;
         let batch = frame.message.header_as_record_batch()?;
         if words(&stream[position..])? != [END_OF_STREAM]
             || frame.message.version() != MetadataVersion::V5
@@ -106,6 +104,13 @@ impl Template {
             constant,
             kinds,
         })
+    }
+
+    /// What the columns are made of; `None` if they are not all flat, or if there are none.
+    pub(super) fn kinds(schema: &Schema) -> Option<Vec<Kind>> {
+        let kinds: Option<Vec<_>> =
+            schema.fields().iter().map(|field| Kind::of(field.data_type())).collect();
+        kinds.filter(|kinds| !kinds.is_empty())
     }
 
     /// Bytes before the record batch message, and of that before its body.

@@ -7,9 +7,8 @@ use arrow_buffer::Buffer;
 use arrow_data::UnsafeFlag;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 
-use super::decode::{DecodedStream, without_panic};
-use super::encode::encode_stream;
 use super::template::{END_OF_STREAM, Template, WORD};
+use crate::codec::{DecodedStream, encode_stream, fault, without_panic};
 use crate::ring::Note;
 
 /// How many schemas are kept in mind.
@@ -18,27 +17,27 @@ const KEPT: usize = 8;
 /// The templates of a writer.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// With their numbers, which begin at 1.
-    known: Vec<(u64, Template)>,
+    /// With their numbers, which begin at 1. A schema may have none although its columns are flat.
+    known: Vec<(u64, SchemaRef, Option<Template>)>,
     count: u64,
-    /// Schemas seen once: a schema that never comes again is not worth a template.
-    seen: Vec<SchemaRef>,
 }
 
 impl Written {
-    /// The number of the template for a batch, if its schema is known and it has rows.
+    /// The number of the template for a batch, if it has flat columns and rows.
     pub fn find(&mut self, schema: &SchemaRef, batch: &RecordBatch) -> Option<u64> {
         if batch.num_rows() == 0 || !same(schema, batch.schema_ref()) {
             return None;
         }
-        let found = self.known.iter().position(|(_, template)| same(&template.schema, schema))?;
-        to_front(&mut self.known, found);
-        let (number, template) = &mut self.known[0];
-        if !Arc::ptr_eq(&template.schema, schema) {
-            // The next comparison is likely to be with this one.
-            template.schema = schema.clone();
+        match self.known.iter().position(|(_, known, _)| same(known, schema)) {
+            Some(index) => to_front(&mut self.known, index),
+            None => self.learn(batch)?,
         }
-        Some(*number)
+        let (number, known, template) = &mut self.known[0];
+        if !Arc::ptr_eq(known, schema) {
+            // The next comparison is likely to be with this one.
+            known.clone_from(schema);
+        }
+        template.as_ref().map(|_| *number)
     }
 
     /// The template of this number, which [`find`](Self::find) has just given.
@@ -46,31 +45,24 @@ impl Written {
     /// # Panics
     /// If it is not that one.
     pub fn template(&mut self, number: u64) -> &mut Template {
-        let (first, template) = &mut self.known[0];
-        assert!(*first == number, "the template that was found last");
-        template
+        match &mut self.known[0] {
+            (first, _, Some(template)) if *first == number => template,
+            _ => panic!("the template that was found last"),
+        }
     }
 
-    /// Makes a template for batches like this one, which was encoded without, if it is the second of its schema.
-    pub fn learn(&mut self, batch: &RecordBatch) {
+    /// Makes a template for batches like this one.
+    fn learn(&mut self, batch: &RecordBatch) -> Option<()> {
         let schema = batch.schema_ref();
-        if batch.num_rows() == 0 {
-            return;
-        }
-        let Some(index) = self.seen.iter().position(|seen| same(seen, schema)) else {
-            self.seen.truncate(KEPT - 1);
-            return self.seen.insert(0, schema.clone());
-        };
-        self.seen.remove(index);
+        Template::kinds(schema)?;
         // A row is as good as all of them.
-        let Ok(stream) = encode_stream(schema, &[batch.slice(0, 1)]) else { return };
-        let bytes: Vec<u8> =
-            stream.parts().iter().flat_map(|part| part.as_slice()).copied().collect();
-        if let Some(template) = Template::of_stream(&bytes, schema) {
-            self.count += 1;
-            self.known.truncate(KEPT - 1);
-            self.known.insert(0, (self.count, template));
-        }
+        let stream = encode_stream(schema, &[batch.slice(0, 1)]).ok()?;
+        let parts = stream.parts().iter().flat_map(|part| part.as_slice());
+        let template = Template::of_stream(&parts.copied().collect::<Vec<u8>>(), schema);
+        self.count += 1;
+        self.known.truncate(KEPT - 1);
+        self.known.insert(0, (self.count, schema.clone(), template));
+        Some(())
     }
 }
 
@@ -107,14 +99,14 @@ impl Read {
     /// As those of [`decode_stream`].
     pub fn decode(&self, rest: &Buffer, trusted: &UnsafeFlag) -> Result<RecordBatch, ArrowError> {
         let Some((_, template)) = self.known.first() else {
-            return Err(super::fault("no template"));
+            return Err(fault("no template"));
         };
         let Some(body_len) = rest.len().checked_sub(WORD) else {
-            return Err(super::fault("no end"));
+            return Err(fault("no end"));
         };
         let body = rest.slice_with_length(0, body_len);
         if rest[body_len..] != END_OF_STREAM.to_le_bytes() {
-            return Err(super::fault("no end"));
+            return Err(fault("no end"));
         }
         without_panic("decoding a batch", || template.read(&self.metadata, &body, trusted))
     }

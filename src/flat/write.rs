@@ -5,9 +5,8 @@ use arrow_array::{Array, RecordBatch, downcast_primitive_array};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, ToByteSlice};
 use arrow_schema::{ArrowError, DataType};
 
-use super::encode::require_nullability;
-use super::in_field;
 use super::template::{END_OF_STREAM, Kind, Template, WORD};
+use crate::codec::{in_field, require_nullability};
 use crate::ring::words;
 use crate::sync::{AtomicU64, Ordering};
 

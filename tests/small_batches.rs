@@ -1,0 +1,365 @@
+//! Batches of flat columns, which go through templates: the slot holds an ordinary stream, whatever was in it
+//! before, and what a template says of it is believed only as far as it is true.
+
+#[path = "arrow/generate.rs"]
+mod generate;
+mod support;
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, UInt32Array,
+};
+use arrow_buffer::NullBuffer;
+use arrow_ipc::reader::StreamReader;
+use arrow_schema::{DataType, Field, Schema};
+use generate::{Nulls, array, flat_types};
+use qadataswap::{QADataSwapError, Reader, Writer, WriterOptions, create_reader};
+use support::raw::{self, Raw};
+use support::{Child, Parent, RingName};
+
+#[test]
+fn child_process() {
+    support::play(&[("follow", play_follow)]);
+}
+
+/// Kind and place of a stream with a note.
+const NOTED_STREAM: u32 = 64 << 16 | 2;
+
+/// As an exchange would send it: eight columns, some of them with nulls.
+fn trades(rows: u64, seed: u64) -> RecordBatch {
+    let numbers = |by: u64| (0..rows).map(move |row| ((row + 1) * by + seed) as i64);
+    let words = |by| numbers(by).map(|n| (n % 3 != 0).then(|| "x".repeat(n as usize % 40)));
+    let columns: [(&str, ArrayRef, bool); 8] = [
+        ("time", Arc::new(numbers(1).collect::<Int64Array>()), false),
+        ("price", Arc::new(numbers(2).map(|n| n as f64 / 4.0).collect::<Float64Array>()), false),
+        ("size", Arc::new(numbers(3).map(|n| n as u32).collect::<UInt32Array>()), false),
+        (
+            "symbol",
+            Arc::new(numbers(5).map(|n| Some(n.to_string())).collect::<StringArray>()),
+            false,
+        ),
+        ("buy", Arc::new(numbers(7).map(|n| Some(n % 2 == 0)).collect::<BooleanArray>()), false),
+        (
+            "order",
+            Arc::new(numbers(11).map(|n| (n % 5 != 0).then_some(n)).collect::<Int64Array>()),
+            true,
+        ),
+        ("note", Arc::new(words(13).collect::<StringArray>()), true),
+        (
+            "flag",
+            Arc::new(
+                numbers(17).map(|n| (n % 4 != 0).then_some(n % 8 == 1)).collect::<BooleanArray>(),
+            ),
+            true,
+        ),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+fn ring(what: &str, slots: usize) -> (RingName, Writer) {
+    let name = RingName::new(what);
+    let writer = WriterOptions::new(slots).slot_capacity(1 << 16).create(name.name()).unwrap();
+    (name, writer)
+}
+
+/// The batch as another implementation's reader has it.
+fn by_stream_reader(bytes: &[u8]) -> RecordBatch {
+    let mut reader = StreamReader::try_new(bytes, None).unwrap();
+    let batch = reader.next().expect("one batch").unwrap();
+    assert!(reader.next().is_none());
+    batch
+}
+
+/// Each way of reading, by readers that have read all that came before.
+struct Readers([Reader; 4]);
+
+impl Readers {
+    fn attach(name: &RingName) -> Self {
+        Self(std::array::from_fn(|_| create_reader(name.name()).unwrap()))
+    }
+
+    #[track_caller]
+    fn expect(&self, what: &str, batch: &RecordBatch) {
+        let [copying, in_place, trusting, plain] = &self.0;
+        assert_eq!(copying.read_arrow(0).unwrap().as_ref(), Some(batch), "{what}, copied");
+        assert_eq!(in_place.read_arrow_zero_copy(0).unwrap().as_ref(), Some(batch), "{what}");
+        // SAFETY: this process has written the message.
+        let trusted = unsafe { trusting.read_arrow_zero_copy_unchecked(0) };
+        assert_eq!(trusted.unwrap().as_ref(), Some(batch), "{what}, trusted");
+        let bytes = plain.read(0).unwrap().expect("the same message");
+        assert_eq!(&by_stream_reader(&bytes), batch, "{what}, by another reader");
+    }
+}
+
+#[test]
+fn every_flat_type_comes_back_in_every_way() {
+    for data_type in flat_types() {
+        let (name, writer) = ring("flat", 4);
+        let readers = Readers::attach(&name);
+        let schema = Arc::new(Schema::new(vec![Field::new("c", data_type.clone(), true)]));
+        for (rows, nulls, offset) in [1, 2, 7, 8, 64, 65, 300].into_iter().flat_map(|rows| {
+            let nulls = [Nulls::None, Nulls::Some, Nulls::All];
+            nulls
+                .into_iter()
+                .flat_map(move |nulls| [0, 1, 8, 13].map(|offset| (rows, nulls, offset)))
+        }) {
+            let column = array(&data_type, rows + offset + 2, nulls).slice(offset, rows);
+            let batch = RecordBatch::try_new(schema.clone(), vec![column]).unwrap();
+            writer.write_arrow(&batch).unwrap();
+            readers.expect(&format!("{data_type}, {rows} from {offset}, {nulls:?} null"), &batch);
+        }
+    }
+}
+
+#[test]
+fn small_batches_do_go_through_templates() {
+    let (name, writer) = ring("small", 2);
+    let readers = Readers::attach(&name);
+    let data = Raw::data(&name);
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        let batch = trades(1 + number % 3, number);
+        writer.write_arrow(&batch).unwrap();
+        readers.expect("trades", &batch);
+        let index = number % 2;
+        assert_eq!(data.u32(data.slot(index, raw::KIND)), NOTED_STREAM);
+        ids.push(data.u64(data.slot(index, raw::PAYLOAD)));
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1);
+    // Another schema, another template; an equal one is the same.
+    writer.write_arrow(&generate::batch(array(&DataType::Int8, 3, Nulls::None))).unwrap();
+    assert_ne!(data.u64(data.slot(0, raw::PAYLOAD)), ids[0]);
+    let equal = trades(3, 0);
+    let schema = Arc::new(Schema::clone(&equal.schema()));
+    let again = RecordBatch::try_new(schema, equal.columns().to_vec()).unwrap();
+    writer.write_arrow(&again).unwrap();
+    assert_eq!(data.u64(data.slot(1, raw::PAYLOAD)), ids[0]);
+}
+
+#[test]
+fn small_batches_are_small() {
+    let (name, writer) = ring("size", 2);
+    let reader = create_reader(name.name()).unwrap();
+    let batch = trades(1, 1);
+    writer.write_arrow(&batch).unwrap();
+    let mut by_arrow_ipc = Vec::new();
+    let mut stream =
+        arrow_ipc::writer::StreamWriter::try_new(&mut by_arrow_ipc, &batch.schema()).unwrap();
+    stream.write(&batch).unwrap();
+    stream.finish().unwrap();
+    let ours = reader.read(0).unwrap().unwrap();
+    assert!(ours.len() + 500 < by_arrow_ipc.len(), "{} against {}", ours.len(), by_arrow_ipc.len());
+}
+
+#[test]
+fn more_schemas_than_are_kept_take_turns() {
+    let (name, writer) = ring("turns", 3);
+    let readers = Readers::attach(&name);
+    for round in 0..4 {
+        for number in 0..20 {
+            let column: ArrayRef = Arc::new(Int64Array::from(vec![number, round]));
+            let batch = RecordBatch::try_from_iter([(format!("c{number}"), column)]).unwrap();
+            writer.write_arrow(&batch).unwrap();
+            readers.expect("turns", &batch);
+        }
+    }
+}
+
+/// Bytes of a message that would look like a noted stream if the slot was believed instead of the writer's memory.
+#[test]
+fn whatever_was_in_the_slot_the_next_batch_is_whole() {
+    let (name, writer) = ring("between", 1);
+    let reader = create_reader(name.name()).unwrap();
+    let data = Raw::data(&name);
+    let first = trades(2, 9);
+    writer.write_arrow(&first).unwrap();
+    let note = data.bytes(data.slot(0, raw::PAYLOAD), 16);
+    let stream = reader.read(0).unwrap().unwrap();
+    let plain_bytes = |len: usize| {
+        // From the note on: plain messages begin where it is.
+        let mut bytes = [note.clone(), vec![0xee; 24], stream.clone()].concat();
+        bytes[40..].fill(0xee);
+        bytes.truncate(len);
+        bytes
+    };
+    let mut writer = writer;
+    for len in [0, 8, 16, 40, 48, 400, plain_bytes(1 << 20).len()] {
+        writer.write(&plain_bytes(len)).unwrap();
+        assert_eq!(reader.read(0).unwrap().unwrap(), plain_bytes(len));
+        let batch = trades(3, len as u64);
+        writer.write_arrow(&batch).unwrap();
+        assert_eq!(reader.read_arrow(0).unwrap().unwrap(), batch, "after {len} bytes");
+        // A reservation that comes to nothing has spoilt the slot as well.
+        let mut reservation = writer.reserve(1000).unwrap();
+        reservation.write_at(0, &plain_bytes(1000)).unwrap();
+        drop(reservation);
+        writer.write_arrow(&batch).unwrap();
+        assert_eq!(reader.read_arrow(0).unwrap().unwrap(), batch, "after a reservation");
+        // So has a stream that the writer was given.
+        writer.write_ipc_stream(&stream).unwrap();
+        assert_eq!(reader.read_arrow(0).unwrap().unwrap(), first);
+        writer.write_arrow(&batch).unwrap();
+        assert_eq!(reader.read_arrow(0).unwrap().unwrap(), batch, "after a stream");
+    }
+}
+
+#[test]
+fn a_new_writer_and_another_segment_have_templates_of_their_own() {
+    let name = RingName::new("moves");
+    let small = WriterOptions::new(2).slot_capacity(4096);
+    let writer = small.create(name.name()).unwrap();
+    let readers = Readers::attach(&name);
+    for number in 0..3 {
+        writer.write_arrow(&trades(1, number)).unwrap();
+        readers.expect("before", &trades(1, number));
+    }
+    // Moves to larger slots.
+    let large = trades(2_000, 3);
+    writer.write_arrow(&large).unwrap();
+    readers.expect("after a rollover", &large);
+    assert_eq!(writer.stats().rollovers, 1);
+    drop(writer);
+    let writer = small.create(name.name()).unwrap();
+    // Another schema under the number that the first writer began with.
+    let other = generate::batch(array(&DataType::Utf8, 5, Nulls::Some));
+    for _ in 0..3 {
+        writer.write_arrow(&other).unwrap();
+        readers.expect("after a takeover", &other);
+        writer.write_arrow(&trades(4, 4)).unwrap();
+        readers.expect("after a takeover", &trades(4, 4));
+    }
+    // One that comes late has seen none of them whole before.
+    let late = create_reader(name.name()).unwrap();
+    assert_eq!(late.read_arrow(0).unwrap().unwrap(), other);
+    assert_eq!(late.read_arrow(0).unwrap().unwrap(), trades(4, 4));
+}
+
+/// What imported data may have, and arrow-rs's own constructors refuse.
+fn with_nulls_nevertheless(nullable: bool) -> RecordBatch {
+    let nulls = NullBuffer::from(vec![true, false, true]);
+    let column: ArrayRef = Arc::new(Int64Array::new(vec![1, 2, 3].into(), Some(nulls)));
+    let schema = Arc::new(Schema::new(vec![Field::new("c", DataType::Int64, nullable)]));
+    // SAFETY: the lengths and types are right, and memory is all that unsafe code may rely on.
+    unsafe { RecordBatch::new_unchecked(schema, vec![column], 3) }
+}
+
+#[test]
+fn nulls_where_there_must_be_none_are_refused() {
+    let (name, writer) = ring("nulls", 2);
+    let reader = create_reader(name.name()).unwrap();
+    let good: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    let schema = with_nulls_nevertheless(false).schema();
+    let good = RecordBatch::try_new(schema, vec![good]).unwrap();
+    for _ in 0..3 {
+        writer.write_arrow(&good).unwrap();
+        let error = writer.write_arrow(&with_nulls_nevertheless(false)).unwrap_err();
+        assert!(matches!(error, QADataSwapError::ArrowError(_)));
+        assert!(error.to_string().contains("\"c\""), "{error}");
+        assert_eq!(reader.read_arrow(0).unwrap().unwrap(), good);
+        assert_eq!(reader.read(0).unwrap(), None);
+    }
+}
+
+/// Each word of the note and of the stream is damaged in turn.
+#[test]
+fn a_damaged_stream_is_an_error_or_a_valid_batch() {
+    let (name, writer) = ring("damaged", 1);
+    let data = Raw::data(&name);
+    let batch = trades(3, 1);
+    let readers: [Reader; 3] = std::array::from_fn(|_| create_reader(name.name()).unwrap());
+    let [copying, in_place, new] = &readers;
+    let learn = |reader: &Reader| {
+        writer.write_arrow(&batch).unwrap();
+        assert_eq!(reader.read_arrow_zero_copy(0).unwrap().unwrap(), batch);
+    };
+    learn(in_place);
+    assert_eq!(copying.read_arrow(0).unwrap().unwrap(), batch);
+    let length = u64::from(data.u32(data.slot(0, raw::LENGTH)));
+    let mut random = raw::Random(5);
+    let (mut valid, mut refused) = (0, 0);
+    for word in (0..40).step_by(8).chain((40..40 + length).step_by(8)) {
+        let at = data.slot(0, raw::PAYLOAD + word);
+        for change in 0..6 {
+            writer.write_arrow(&batch).unwrap();
+            let value = data.u64(at);
+            let damaged = match change {
+                0 => 0,
+                1 => u64::MAX,
+                2 => value ^ 1,
+                3 => value.wrapping_add(8),
+                4 => value | 1 << 63,
+                _ => random.next(),
+            };
+            data.set_u64(at, damaged);
+            for reader in [copying, new] {
+                match reader.read_arrow(0) {
+                    Ok(Some(found)) => {
+                        found.columns().iter().for_each(|c| c.to_data().validate_full().unwrap());
+                        valid += 1;
+                    }
+                    Ok(None) => panic!("there is a message"),
+                    Err(QADataSwapError::ArrowError(error)) => {
+                        assert!(!error.to_string().contains("panicked"), "{error}");
+                        refused += 1;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            match in_place.read_arrow_zero_copy(0) {
+                Ok(Some(found)) => {
+                    found.columns().iter().for_each(|c| c.to_data().validate_full().unwrap());
+                }
+                Ok(None) => panic!("there is a message"),
+                Err(QADataSwapError::ArrowError(_)) => {}
+                Err(QADataSwapError::NotAligned | QADataSwapError::NotOneBatch { .. }) => {
+                    assert!(in_place.skip().unwrap());
+                }
+                Err(error) => panic!("{error}"),
+            }
+            // What was stored by others is not what the writer remembers.
+            data.set_u64(at, value);
+        }
+    }
+    assert!(valid > 100 && refused > 100, "{valid} {refused}");
+    learn(in_place);
+}
+
+/// Reads batches of which each column says what the others must be.
+fn play_follow(parent: Parent, arguments: &[String]) {
+    let reader = create_reader(&arguments[0]).unwrap();
+    parent.say("ready");
+    let mut read = 0;
+    loop {
+        let batch = match reader.read_arrow(u64::MAX) {
+            Ok(batch) => batch.expect("waits for ever"),
+            Err(QADataSwapError::Closed) => break,
+            Err(error) => panic!("{error}"),
+        };
+        let seed = batch.column(0).as_primitive::<Int64Type>().value(0) as u64 - 1;
+        assert_eq!(batch, trades(batch.num_rows() as u64, seed));
+        read += 1;
+    }
+    let stats = reader.stats();
+    assert_eq!(stats.consumed, read);
+    parent.say(stats.consumed + stats.lost);
+}
+
+#[test]
+fn a_process_that_is_lapped_again_and_again_gets_no_mixture() {
+    let (name, writer) = ring("storm", 2);
+    let mut child = Child::spawn("follow", &[name.name()]);
+    assert_eq!(child.hear(), "ready");
+    let batches: Vec<_> = (0..50).map(|n| trades(1 + n % 5, n)).collect();
+    const ROUNDS: u64 = 400;
+    for _ in 0..ROUNDS {
+        batches.iter().for_each(|batch| writer.write_arrow(batch).unwrap());
+    }
+    writer.close().unwrap();
+    let seen: u64 = child.hear().parse().unwrap();
+    assert_eq!(seen, ROUNDS * batches.len() as u64);
+    child.finish();
+}
