@@ -140,6 +140,24 @@ impl Reader {
 
 /// The first `length` bytes of the words, which may be torn.
 fn load_buffer(words: &[AtomicU64], length: usize) -> Buffer {
+    /// Up to here the allocator's ordinary alignment is had faster than that of 64 bytes.
+    const SMALL_BYTES: usize = 4096;
+    /// Bytes of what is aligned as any type needs.
+    const WIDE: usize = size_of::<i128>();
+    if length <= SMALL_BYTES {
+        let count = length.div_ceil(WIDE);
+        let mut copy = Vec::<i128>::with_capacity(count);
+        if let Some(last) = copy.spare_capacity_mut()[..count].last_mut() {
+            last.write(0);
+        }
+        let start = copy.as_mut_ptr().cast::<MaybeUninit<u8>>();
+        // SAFETY: the vector has capacity for that many bytes, which need not be initialised.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(start, length) };
+        words::load(words, bytes);
+        // SAFETY: `load` initialised all of these bytes; what is left of the last value was before.
+        unsafe { copy.set_len(count) };
+        return Buffer::from_vec(copy).slice_with_length(0, length);
+    }
     let mut copy = MutableBuffer::with_capacity(length);
     let start = copy.as_mut_ptr().cast::<MaybeUninit<u8>>();
     // SAFETY: the buffer has capacity for that many bytes, which need not be initialised.

@@ -46,12 +46,16 @@ impl Template {
         {
             let column = if *len != rows as u64 || nulls > len {
                 Err(fault(format!("{len} rows with {nulls} nulls in a batch of {rows}")))
+            } else if *nulls != 0 && !field.is_nullable() {
+                Err(fault("the field is not nullable, but has nulls"))
             } else {
                 column(field.data_type(), *kind, rows, *nulls as usize, &mut buffers, trusted)
             };
             columns.push(column.map_err(|error| in_field(field.name(), error))?);
         }
-        RecordBatch::try_new(self.schema.clone(), columns)
+        // SAFETY: there is a column for each field, made of its type, with so many rows, and without nulls where
+        // there must be none.
+        Ok(unsafe { RecordBatch::new_unchecked(self.schema.clone(), columns, rows) })
     }
 }
 
@@ -130,7 +134,12 @@ fn column(
                     let values = buffers.next(Some(needed), width, align_of::<Native>())?;
                     let values = ScalarBuffer::<Native>::new(values, 0, rows);
                     let array = PrimitiveArray::<$t>::try_new(values, nulls)?;
-                    Arc::new(array.with_data_type(data_type.clone())) as ArrayRef
+                    // Most types are what their values are; a time with a zone, a decimal are more.
+                    if *data_type == <$t as arrow_array::ArrowPrimitiveType>::DATA_TYPE {
+                        Arc::new(array) as ArrayRef
+                    } else {
+                        Arc::new(array.with_data_type(data_type.clone()))
+                    }
                 }};
             }
             Ok(downcast_primitive! {
