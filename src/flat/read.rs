@@ -3,6 +3,7 @@
 //! The metadata must be the template's in every word but those that differ from batch to batch. Those are read
 //! here, every range is checked, and the contents are validated, as strictly as `check` and arrow-ipc do.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::types::{BinaryType, ByteArrayType, LargeBinaryType, LargeUtf8Type, Utf8Type};
@@ -34,7 +35,10 @@ impl Template {
             return Err(fault("not the metadata of its schema"));
         }
         let rows = usize::try_from(metadata[self.places.rows])
-            .map_err(|_| fault("a batch has more rows than there can be"))?;
+            .ok()
+            // Without any, offsets may be missing.
+            .filter(|rows| *rows != 0)
+            .ok_or_else(|| fault("a batch without rows, or with more than there can be"))?;
         let mut buffers = Buffers {
             listed: metadata[self.places.buffers..].as_chunks().0.iter(),
             body,
@@ -68,13 +72,9 @@ struct Buffers<'a> {
 }
 
 impl Buffers<'_> {
-    /// The first `needed` bytes of the next buffer, which holds whole units, or all of it.
-    fn next(
-        &mut self,
-        needed: Option<usize>,
-        unit: usize,
-        alignment: usize,
-    ) -> Result<Buffer, ArrowError> {
+    /// Where the next buffer is.
+    #[inline(always)]
+    fn next(&mut self) -> Result<Range<usize>, ArrowError> {
         let [start, size] = *self.listed.next().ok_or_else(|| fault("too few buffers"))?;
         let len = self.body.len() as u64;
         if start > len || size > len - start {
@@ -87,18 +87,32 @@ impl Buffers<'_> {
             .unclaimed
             .checked_sub(size)
             .ok_or_else(|| fault("the buffers of a batch overlap"))?;
-        let taken = needed.unwrap_or(size);
-        if taken > size || size % unit != 0 {
-            return Err(fault(format!("a buffer has {size} bytes instead of {taken}")));
+        Ok(start..start + size)
+    }
+
+    /// The first `needed` bytes of the next buffer, which holds whole units (of a power of two bytes).
+    #[inline(always)]
+    fn take(&mut self, needed: usize, unit: usize) -> Result<Buffer, ArrowError> {
+        let range = self.next()?;
+        if needed > range.len() || range.len() & (unit - 1) != 0 {
+            return Err(fault(format!("a buffer has {} bytes instead of {needed}", range.len())));
         }
-        if taken == 0 {
-            return Ok(Buffer::default());
+        Ok(self.body.slice_with_length(range.start, needed))
+    }
+
+    /// The next buffer as values, of which there are `count`.
+    #[inline(always)]
+    fn values<T: ArrowNativeType>(
+        &mut self,
+        count: usize,
+        unit: usize,
+    ) -> Result<ScalarBuffer<T>, ArrowError> {
+        let needed = count.checked_mul(size_of::<T>()).ok_or_else(|| fault("too many rows"))?;
+        let buffer = self.take(needed, unit)?;
+        if buffer.as_ptr().align_offset(align_of::<T>()) != 0 {
+            return Err(fault(format!("a buffer is not aligned to {} bytes", align_of::<T>())));
         }
-        let buffer = self.body.slice_with_length(start, taken);
-        if buffer.as_ptr().align_offset(alignment) != 0 {
-            return Err(fault(format!("a buffer is not aligned to {alignment} bytes")));
-        }
-        Ok(buffer)
+        Ok(ScalarBuffer::new(buffer, 0, count))
     }
 }
 
@@ -111,11 +125,11 @@ fn column(
     trusted: &UnsafeFlag,
 ) -> Result<ArrayRef, ArrowError> {
     let bits = rows.div_ceil(8);
-    let validity = buffers.next(Some(if null_count == 0 { 0 } else { bits }), 1, 1)?;
     let nulls = if null_count == 0 {
+        buffers.next()?;
         None
     } else {
-        let nulls = NullBuffer::new(BooleanBuffer::new(validity, 0, rows));
+        let nulls = NullBuffer::new(BooleanBuffer::new(buffers.take(bits, 1)?, 0, rows));
         if nulls.null_count() != null_count {
             return Err(fault(format!("{} nulls instead of {null_count}", nulls.null_count())));
         }
@@ -123,16 +137,14 @@ fn column(
     };
     match kind {
         Kind::Bits => {
-            let values = BooleanBuffer::new(buffers.next(Some(bits), 1, 1)?, 0, rows);
+            let values = BooleanBuffer::new(buffers.take(bits, 1)?, 0, rows);
             Ok(Arc::new(BooleanArray::new(values, nulls)))
         }
         Kind::Fixed(width) => {
-            let needed = rows.checked_mul(width).ok_or_else(|| fault("too many rows"))?;
             macro_rules! primitive {
                 ($t:ty) => {{
                     type Native = <$t as arrow_array::ArrowPrimitiveType>::Native;
-                    let values = buffers.next(Some(needed), width, align_of::<Native>())?;
-                    let values = ScalarBuffer::<Native>::new(values, 0, rows);
+                    let values = buffers.values::<Native>(rows, width)?;
                     let array = PrimitiveArray::<$t>::try_new(values, nulls)?;
                     // Most types are what their values are; a time with a zone, a decimal are more.
                     if *data_type == <$t as arrow_array::ArrowPrimitiveType>::DATA_TYPE {
@@ -146,7 +158,8 @@ fn column(
                 data_type => (primitive),
                 DataType::FixedSizeBinary(size) => {
                     let unit = if width.is_power_of_two() { width } else { 1 };
-                    let values = buffers.next(Some(needed), unit, 1)?;
+                    let needed = rows.checked_mul(width).ok_or_else(|| fault("too many rows"))?;
+                    let values = buffers.take(needed, unit)?;
                     Arc::new(FixedSizeBinaryArray::try_new(*size, values, nulls)?)
                 },
                 _ => return Err(fault("not a flat type")),
@@ -173,17 +186,10 @@ fn bytes<T: ByteArrayType>(
 where
     T::Offset: OffsetSizeTrait,
 {
-    let width = size_of::<T::Offset>();
-    let needed = rows.checked_add(1).and_then(|count| count.checked_mul(width));
-    let needed = needed.ok_or_else(|| fault("too many rows"))?;
-    let offsets = if rows == 0 {
-        buffers.next(Some(0), width, 1)?;
-        Buffer::from_vec(vec![T::Offset::default()])
-    } else {
-        buffers.next(Some(needed), width, width)?
-    };
-    let offsets = ScalarBuffer::<T::Offset>::new(offsets, 0, rows + 1);
-    let values = buffers.next(None, 1, 1)?;
+    let count = rows.checked_add(1).ok_or_else(|| fault("too many rows"))?;
+    let offsets = buffers.values::<T::Offset>(count, size_of::<T::Offset>())?;
+    let range = buffers.next()?;
+    let values = buffers.body.slice_with_length(range.start, range.len());
     if trusted.get() {
         // SAFETY: the caller of the unsafe function that trusts the contents has vouched for them.
         let offsets = unsafe { OffsetBuffer::new_unchecked(offsets) };
