@@ -196,7 +196,6 @@ fn whatever_was_in_the_slot_the_next_batch_is_whole() {
         // A reservation that comes to nothing has spoilt the slot as well.
         let mut reservation = writer.reserve(1000).unwrap();
         reservation.write_at(0, &plain_bytes(1000)).unwrap();
-        drop(reservation);
         writer.write_arrow(&batch).unwrap();
         assert_eq!(reader.read_arrow(0).unwrap().unwrap(), batch, "after a reservation");
         // So has a stream that the writer was given.

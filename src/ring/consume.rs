@@ -9,7 +9,9 @@
 //!   anything else            not published yet
 //! ```
 
-use super::{Descriptor, Generation, MessageKind, Note, Position, State, slot_of};
+use super::{Descriptor, Generation, Position, State, slot_of};
+#[cfg(feature = "arrow")]
+use super::{MessageKind, Note};
 use crate::layout::{Slot, SlotTable};
 use crate::sync::{Ordering, Point, fence, is_missing, load_acquire, load_at};
 
@@ -107,11 +109,13 @@ impl<'t> Found<'t> {
     }
 
     /// The note that comes with an Arrow stream, if one does.
+    #[cfg(feature = "arrow")]
     pub fn note(&self) -> Option<Note> {
         self.is_noted().then(|| Note::load(self.slot))?
     }
 
     /// Whether there is a note.
+    #[cfg(feature = "arrow")]
     pub fn is_noted(&self) -> bool {
         let descriptor = Descriptor::from_word(self.kind);
         descriptor.is_some_and(|descriptor| descriptor.kind == MessageKind::NotedStream)

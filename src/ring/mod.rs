@@ -183,6 +183,7 @@ pub enum MessageKind {
 ///
 /// Streams of one ring with the same `template` are alike in all but the numbers and the body of their one record
 /// batch.
+#[cfg(feature = "arrow")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The writer's epoch and the number it gave the template.
@@ -193,6 +194,7 @@ pub struct Note {
     pub metadata_bytes: u32,
 }
 
+#[cfg(feature = "arrow")]
 impl Note {
     /// Stores it to a claimed slot.
     pub fn store(self, slot: Slot<'_>) {

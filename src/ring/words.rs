@@ -74,6 +74,7 @@ pub fn store_at(words: &[AtomicU64], offset: usize, bytes: &[u8]) {
 ///
 /// # Panics
 /// If they do not fit; callers have checked that they do.
+#[cfg(feature = "arrow")]
 pub fn store_all(words: &[AtomicU64], values: &[u64]) {
     store_each(&words[..values.len()], values.iter().copied());
 }
@@ -84,6 +85,7 @@ pub fn store_all(words: &[AtomicU64], values: &[u64]) {
 ///
 /// # Panics
 /// As [`store_all`].
+#[cfg(feature = "arrow")]
 pub fn store_changed(words: &[AtomicU64], values: &[u64]) {
     for (word, value) in words[..values.len()].iter().zip(values) {
         // Relaxed, like all payload; the writer's own stores are always seen by it.
@@ -94,6 +96,7 @@ pub fn store_changed(words: &[AtomicU64], values: &[u64]) {
 }
 
 /// Stores the values from the start of `words`, as many as there are words.
+#[cfg(feature = "arrow")]
 pub fn store_each(words: &[AtomicU64], values: impl Iterator<Item = u64>) {
     for (word, value) in words.iter().zip(values) {
         // Relaxed: W1 and W2 order payload stores as a whole.
@@ -105,6 +108,7 @@ pub fn store_each(words: &[AtomicU64], values: impl Iterator<Item = u64>) {
 ///
 /// # Panics
 /// If there are not as many; callers have checked that there are.
+#[cfg(feature = "arrow")]
 pub fn load_all(words: &[AtomicU64], out: &mut [u64]) {
     let words = &words[..out.len()];
     for (out, word) in out.iter_mut().zip(words) {
