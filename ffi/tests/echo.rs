@@ -6,12 +6,13 @@
 #[path = "../../tests/arrow/generate.rs"]
 mod generate;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arrow_array::RecordBatch;
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field, Schema};
 use generate::{Nulls, all_types, array, batch};
 use ring::{Reader, ReaderOptions, Writer, WriterOptions};
 
@@ -237,6 +238,36 @@ fn names_with_nul() {
             let why = String::from_utf8(why).expect("text");
             assert!(why.contains("Null byte at position"), "{mode}: {why}");
         }
+        echo.finish();
+    }
+}
+
+/// Metadata of the schema and of fields, extension types, ordered dictionaries, deep nesting, columns without names.
+#[test]
+fn schemas_in_place() {
+    let Some(programs) = programs() else { return };
+    let metadata = |what: &str| HashMap::from([("key".to_owned(), what.to_owned())]);
+    let extension = HashMap::from([
+        ("ARROW:extension:name".to_owned(), "example.id".to_owned()),
+        ("ARROW:extension:metadata".to_owned(), "v1".to_owned()),
+    ]);
+    let deep =
+        (0..59).fold(DataType::Int8, |inner, _| DataType::FixedSizeList(generate::item(inner), 1));
+    let keys = generate::dictionary(DataType::Int8, DataType::Utf8);
+    let fields = vec![
+        Field::new("", DataType::Int8, false),
+        Field::new("same", DataType::Utf8, true).with_metadata(metadata("of a field")),
+        Field::new("same", DataType::FixedSizeBinary(3), true).with_metadata(extension),
+        Field::new("ordered", keys, true).with_dict_is_ordered(true),
+        Field::new("deep", deep, true),
+    ];
+    let columns = fields.iter().map(|field| array(field.data_type(), 9, Nulls::None)).collect();
+    let schema = Schema::new(fields).with_metadata(metadata("of the schema"));
+    let batch = RecordBatch::try_new(schema.into(), columns).expect("a batch");
+    for mode in ["array", "array-in-place", "stream", "stream-in-place"] {
+        let mut echo = Echo::start(programs.join("echo"), mode);
+        echo.to().write_arrow(&batch).expect("written");
+        assert_eq!(echo.hear(|from| from.read_arrow(100)), batch, "{mode}");
         echo.finish();
     }
 }

@@ -15,8 +15,8 @@ use arrow_schema::{ArrowError, DataType, Schema, SchemaRef, UnionMode};
 use super::{ArrowArray, ArrowArrayStream, ArrowSchema};
 use crate::status::{self, Failure, Outcome, QADS_ARROW};
 
-/// How deep types may nest; messages with more are refused by readers.
-const MAX_DEPTH: usize = 64;
+/// How deep types may nest, the batch itself included; messages with more are refused by readers.
+const MAX_DEPTH: usize = 65;
 /// Most fields of a schema, those below others included: stops structures that refer to themselves.
 const MAX_FIELDS: usize = 1 << 20;
 
