@@ -34,6 +34,8 @@ struct Echo {
 
 impl Echo {
     fn start(program: PathBuf, mode: &str) -> Self {
+        // Before there is a ring to be left behind.
+        assert!(program.exists(), "{} is not there", program.display());
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = |way: &str| format!("test-echo-{way}-{}-{number}", std::process::id());

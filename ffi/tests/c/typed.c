@@ -248,7 +248,51 @@ static void forked(void) {
     finish(writer);
 }
 
+/* What either side has when the other is gone. */
+static void other_side_gone(void) {
+    /* A lossless reader that has filled the ring goes: the writer is free. */
+    qads_writer* writer = create(4, 64, QADS_SLOW_REFUSE, 0);
+    qads_reader* reader = attach(1);
+    for (int n = 0; n < 4; n++) CHECK_CODE(qads_writer_write(writer, &n, sizeof n), QADS_OK);
+    CHECK_CODE(qads_writer_write(writer, "x", 1), QADS_TIMEOUT);
+    qads_reader_destroy(reader);
+    for (int n = 0; n < 40; n++) CHECK_CODE(qads_writer_write(writer, &n, sizeof n), QADS_OK);
+
+    /* The writer goes, with its ring: leases hold, the rest is read, then it is closed. */
+    reader = attach(0);
+    qads_lease* lease = NULL;
+    const void* data = NULL;
+    size_t size = 0;
+    CHECK_CODE(qads_reader_lease(reader, 0, &lease, &data, &size), QADS_OK);
+    int first = -1, last = -1;
+    memcpy(&first, data, sizeof first);
+    finish(writer);
+    CHECK(memcmp(data, &first, sizeof first) == 0);
+    while (qads_reader_read_exact(reader, &last, sizeof last, UINT64_MAX) == QADS_OK) {
+    }
+    CHECK(last == 39);
+    CHECK_CODE(qads_reader_skip(reader), QADS_CLOSED);
+    CHECK_CODE(qads_reader_lease(reader, UINT64_MAX, &lease, &data, &size), QADS_CLOSED);
+    qads_reader_stats stats = {.struct_size = sizeof stats};
+    CHECK_CODE(qads_reader_get_stats(reader, &stats), QADS_OK);
+    CHECK(stats.leases == 1);
+    qads_reader_destroy(reader);
+    qads_lease_release(lease);
+
+    /* A writer's handle goes without its ring: readers wait, and another goes on. */
+    writer = create(4, 64, QADS_SLOW_WAIT, 0);
+    reader = attach(0);
+    qads_writer_destroy(writer);
+    CHECK_CODE(qads_reader_skip(reader), QADS_TIMEOUT);
+    writer = create(4, 64, QADS_SLOW_WAIT, 0);
+    CHECK_CODE(qads_writer_write(writer, &first, sizeof first), QADS_OK);
+    CHECK_CODE(qads_reader_read_exact(reader, &last, sizeof last, UINT64_MAX), QADS_OK);
+    qads_reader_destroy(reader);
+    finish(writer);
+}
+
 int main(void) {
+    other_side_gone();
     forked();
     in_place();
     sizes_and_skips();
