@@ -98,6 +98,26 @@ static void dictionary(void) {
     batch.column.dictionary = &batch.values;
 }
 
+static void dense_union(void) {
+    make("+ud:3", 2);
+    static const int8_t ids[3] = {3, 3, 3};
+    static const int32_t offsets[3] = {2, 0, 3};
+    batch.column_buffers[0] = ids;
+    batch.column_buffers[1] = offsets;
+    batch.column.n_children = 1;
+    batch.column_schema.n_children = 1;
+}
+
+/* The values are their own run ends. */
+static void runs(void) {
+    make("+r", 0);
+    batch.values_schema.flags = 0;
+    batch.value_schemas[1] = &batch.values_schema;
+    batch.value_arrays[1] = &batch.values;
+    batch.column.n_children = 2;
+    batch.column_schema.n_children = 2;
+}
+
 static int put(void) { return qads_write_arrow(writer, &batch.array, &batch.schema); }
 
 /* Publishes the batch and compares what comes back, in copies and in place, as an array and as a stream. */
@@ -163,6 +183,8 @@ static void good(void) {
     lists(), round_trip();
     views(), round_trip();
     dictionary(), round_trip();
+    dense_union(), round_trip();
+    runs(), round_trip();
     /* No rows, and no buffers for them. */
     longs(), batch.array.length = batch.column.length = 0, batch.column_buffers[1] = NULL, round_trip();
     strings(), batch.array.length = batch.column.length = 0;
@@ -182,7 +204,7 @@ static void good(void) {
     } while (0)
 
 static void bad(void) {
-    static const int32_t negative[4] = {0, 1, 3, -6}, backwards[4] = {0, 3, 1, 6}, far[4] = {0, 1, 3, 1 << 30};
+    static const int32_t negative[4] = {0, 1, 3, -6}, backwards[4] = {0, 3, 1, 6}, far[4] = {0, 1, 1 << 30, 1 << 30};
     static const uint8_t not_utf8[] = {'a', 0xff, 0xfe, 'c', 'c', 'c'};
     static const int8_t far_key[3] = {0, 4, 0}, negative_key[3] = {0, -1, 0};
     static struct {
@@ -190,7 +212,9 @@ static void bad(void) {
         char prefix[4];
         int32_t buffer, offset;
     } far_view[3] = {{100, "", 7, 0}};
-    static const int64_t lengths[1] = {-1};
+    static const int64_t lengths[1] = {-1}, falling[4] = {10, 5, 20, 30}, negative_ends[4] = {-1, 5, 20, 30},
+                         short_ends[1] = {2};
+    static const int32_t negative_offsets[3] = {0, -1, 0};
 
     /* Lengths. */
     REFUSED(longs, batch.array.length = -1);
@@ -231,6 +255,19 @@ static void bad(void) {
     REFUSED(dictionary, batch.column_buffers[1] = far_key);
     REFUSED(dictionary, batch.column_buffers[1] = negative_key);
     REFUSED(views, batch.column_buffers[1] = far_view);
+    REFUSED(dense_union, batch.column_buffers[0] = far_key);
+    REFUSED(dense_union, batch.column_buffers[0] = negative_key);
+    REFUSED(dense_union, batch.column_buffers[1] = negative_offsets);
+    REFUSED(dense_union, batch.column_buffers[1] = far);
+    REFUSED(dense_union, batch.column_buffers[1] = NULL);
+    REFUSED(dense_union, batch.column.n_buffers = 1);
+    REFUSED(runs, batch.values_buffers[1] = falling);
+    REFUSED(runs, batch.values_buffers[1] = negative_ends);
+    REFUSED(runs, (batch.values.length = 1, batch.values_buffers[1] = short_ends));
+    REFUSED(runs, batch.values.length = 0);
+    REFUSED(runs, batch.values_schema.format = "g");
+    REFUSED(runs, batch.column.n_children = 1);
+    REFUSED(runs, (batch.values.null_count = 1, batch.values_buffers[0] = &VALID));
     REFUSED(longs, (batch.column_schema.flags = 0, batch.column.null_count = 1, batch.column_buffers[0] = &VALID));
     /* Children and dictionaries. */
     REFUSED(longs, batch.array.n_children = -1);
