@@ -31,13 +31,14 @@ pub type Table = (SchemaRef, Vec<RecordBatch>);
 /// Takes a table out of `object`.
 pub fn table(object: &Bound<'_, PyAny>) -> PyResult<Table> {
     let py = object.py();
-    let imported = if let Some(export) = object.getattr_opt("__arrow_c_stream__")? {
+    // What exports both has one batch, for which a stream is only a detour.
+    let imported = if let Some(export) = object.getattr_opt("__arrow_c_array__")? {
+        let (schema, array) = take_array(&export.call0()?)?;
+        py.detach(move || without_panic(move || read_array(schema, array)))
+    } else if let Some(export) = object.getattr_opt("__arrow_c_stream__")? {
         let mut stream = take_stream(&export.call0()?)?;
         // Producers may run queries, and call Python from other threads.
         py.detach(|| without_panic(|| read_stream(&mut stream)))
-    } else if let Some(export) = object.getattr_opt("__arrow_c_array__")? {
-        let (schema, array) = take_array(&export.call0()?)?;
-        py.detach(move || without_panic(move || read_array(schema, array)))
     } else {
         return Err(PyTypeError::new_err(format!(
             "write_arrow takes what has __arrow_c_stream__ or __arrow_c_array__ (tables of pyarrow, polars, \
