@@ -1,7 +1,7 @@
 """Producer and consumer from the API reference, with polars.
 
     python producer_consumer.py consume market_data     # in one terminal, or in several
-    python producer_consumer.py produce market_data     # in another
+    python producer_consumer.py produce market_data [TABLES [SECONDS_BETWEEN]]     # in another
 """
 
 from __future__ import annotations
@@ -44,11 +44,10 @@ def consume(name: str) -> None:
 
 
 if __name__ == "__main__":
-    match_usage = len(sys.argv) >= 3 and sys.argv[1] in ("produce", "consume")
-    if not match_usage:
+    if len(sys.argv) < 3 or sys.argv[1] not in ("produce", "consume"):
         sys.exit(__doc__)
-    if sys.argv[1] == "produce":
-        count = int(sys.argv[3]) if len(sys.argv) > 3 else 100
-        produce(sys.argv[2], count, pause_s=float(sys.argv[4]) if len(sys.argv) > 4 else 0.1)
-    else:
+    if sys.argv[1] == "consume":
         consume(sys.argv[2])
+    else:
+        count, pause_s = [*sys.argv[3:], *("100", "0.1")[len(sys.argv) - 3 :]][:2]
+        produce(sys.argv[2], int(count), float(pause_s))
