@@ -191,7 +191,7 @@ python-install: venv
 
 # Other languages write to and read from rings of Python, and the other way round. The stubs are compared with
 # what the module has at run time.
-python-test: python-install
+python-test: python-install interop-cpp
 	$(CARGO) build $(LOCKED) -p qadataswap-interop
 	cd python && ../$(VENV)/bin/mypy lib/qadataswap tests/typed.py examples bench
 	cd python && ../$(VENV)/bin/python -m mypy.stubtest qadataswap._native --allowlist tests/stubtest-allowlist.txt \

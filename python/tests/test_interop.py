@@ -17,7 +17,7 @@ from conftest import ROOT, shared_data
 # A program for each language, with the arguments told in interop/src/main.rs. One that is not built is skipped.
 PEERS = {
     "rust": [os.environ.get("QADATASWAP_RUST_PEER", ROOT / "target/debug/interop-peer")],
-    "c++": [os.environ.get("QADATASWAP_CPP_PEER", ROOT / "target/cpp/interop-peer")],
+    "c++": [os.environ.get("QADATASWAP_CPP_PEER", ROOT / "target/ffi/interop-peer")],
     "python": [sys.executable, pathlib.Path(peer.__file__)],
 }
 PAIRS = list(product(PEERS, PEERS))
