@@ -180,7 +180,7 @@ fn the_bound_counts_from_where_the_message_starts() {
 
 #[test]
 fn an_unknown_kind_is_corrupt() {
-    for number in [2, 3, 4, 0x80, 0x100, 0x7fff, 0xffff] {
+    for number in [3, 4, 0x80, 0x100, 0x7fff, 0xffff] {
         let ring = Ring::new("kind");
         ring.raw.set_u32(ring.at(raw::KIND), kind(24, number));
         ring.assert_only_message_1_is_lost(&["kind"], kind(24, number).into());
