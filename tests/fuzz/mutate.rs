@@ -154,7 +154,7 @@ impl World {
         let length = self.raw.u32(slot(raw::LENGTH)) as usize;
         let kind = self.raw.u32(slot(raw::KIND));
         let (kind, offset) = (kind & 0xffff, u64::from(kind >> 16));
-        let sound = kind <= 1 && offset >= raw::PAYLOAD && offset % 8 == 0 && {
+        let sound = kind <= 2 && offset >= raw::PAYLOAD && offset % 8 == 0 && {
             let padded = (length as u64).next_multiple_of(8);
             offset + padded <= STRIDE
         };
