@@ -192,6 +192,9 @@ fn whatever_was_in_the_slot_the_next_batch_is_whole() {
         assert_eq!(reader.read(0).unwrap().unwrap(), plain_bytes(len));
         let batch = trades(3, len as u64);
         writer.write_arrow(&batch).unwrap();
+        // One that knows no template looks at the whole slot.
+        let new = create_reader(name.name()).unwrap().read_arrow(0).unwrap();
+        assert_eq!(new.as_ref(), Some(&batch), "after {len} bytes, by a new reader");
         assert_eq!(reader.read_arrow(0).unwrap().unwrap(), batch, "after {len} bytes");
         // A reservation that comes to nothing has spoilt the slot as well.
         let mut reservation = writer.reserve(1000).unwrap();
