@@ -126,7 +126,7 @@ HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 SANITIZED = CARGO_TARGET_DIR=target/$@ RUSTC_BOOTSTRAP=1
 SANITIZE_FLAGS = -Cunsafe-allow-abi-mismatch=sanitizer
 THREAD_TESTS = heap_threads waiting wake_ups leases gates zero_copy_leases noise
-MEMORY_TESTS = $(THREAD_TESTS) properties arrow_properties arrow_types corpus bad_slots reservations
+MEMORY_TESTS = $(THREAD_TESTS) properties arrow_properties arrow_types small_batches corpus bad_slots reservations
 
 sanitize: tsan asan
 
@@ -150,7 +150,7 @@ coverage: $(CARGO_LLVM_COV) $(if $(filter file,$(origin LLVM_BIN)),$(LLVM_TOOLS)
 		RUSTFLAGS="-Cllvm-args=-enable-name-compression=false" \
 		LLVM_COV=$(LLVM_BIN)/llvm-cov LLVM_PROFDATA=$(LLVM_BIN)/llvm-profdata \
 		$(CARGO) llvm-cov $(LOCKED) --workspace --lib --bins --tests \
-		--ignore-filename-regex '/(tests|cli|storm|loom-tests|benches)/' $(COVERAGE)
+		--ignore-filename-regex '/(tests|cli|storm|loom-tests|benches|ffi|interop)/' $(COVERAGE)
 
 $(LLVM_TOOLS): $(VENV)/.stamp
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps $(subst -2,==2,$(notdir $@))
