@@ -596,6 +596,21 @@ fn the_next_publish_mends_a_claimed_word() {
 }
 
 #[test]
+fn a_takeover_takes_back_what_the_dead_writer_had_claimed() {
+    let ring = RingName::new("taken-back");
+    let first = writer(&ring, 4, REFUSE);
+    publish_many(&first, 6);
+    drop(first);
+    // As a writer leaves it that died while it asked the gates.
+    Raw::data(&ring).set_u64(raw::CLAIMED, 7);
+    let second = writer(&ring, 4, REFUSE);
+    let reader = lossless().attach(ring.name()).unwrap();
+    assert_eq!(copy(&reader).unwrap(), Some(2), "the oldest is there");
+    publish(&second).unwrap();
+    publish(&second).unwrap_err();
+}
+
+#[test]
 fn a_writer_looks_at_gates_only_when_somebody_joined_or_the_limit_is_reached() {
     let ring = RingName::new("look");
     let writer = writer(&ring, 4, REFUSE);

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use qadataswap::{ReaderOptions, ReaderStats, WaitStrategy, Writer, WriterOptions};
+use qadataswap::{
+    QADataSwapError, ReaderOptions, ReaderStats, Start, WaitStrategy, Writer, WriterOptions,
+};
 use support::raw::Random;
 use support::threads::{Thread, wait_until};
 use support::{Child, Parent, RingName};
@@ -305,4 +307,61 @@ fn thousands_of_signals_do_not_end_a_wait_nor_shorten_or_prolong_it() {
 /// Keeps the thread alive for signals until the other side has stopped sending them.
 fn hear_end(tell: &std::sync::mpsc::Sender<Thread>) {
     wait_until(|| tell.send(Thread::current()).is_err());
+}
+
+/// A thread that reads one message, asleep as long as there is none, and what came of it.
+struct Sleeper {
+    thread: Thread,
+    done: Arc<AtomicBool>,
+    handle: JoinHandle<Result<Option<Vec<u8>>, QADataSwapError>>,
+}
+
+impl Sleeper {
+    fn start(name: &str) -> Self {
+        let options = ReaderOptions::new().start(Start::Next).wait(WaitStrategy::Sleep);
+        let reader = options.attach(name).unwrap();
+        let done = Arc::new(AtomicBool::new(false));
+        let (tell, hear) = std::sync::mpsc::channel();
+        let saying = done.clone();
+        let handle = std::thread::spawn(move || {
+            tell.send(Thread::current()).unwrap();
+            let read = reader.read(u64::MAX);
+            saying.store(true, Ordering::Release);
+            read
+        });
+        let thread = hear.recv().unwrap();
+        wait_until(|| thread.sleeps_on_shared_futex());
+        Self { thread, done, handle }
+    }
+
+    /// What it read, after that which should have woken it.
+    fn woken(self) -> Result<Option<Vec<u8>>, QADataSwapError> {
+        wait_until(|| {
+            let asleep = self.thread.sleeps_on_shared_futex();
+            let done = self.done.load(Ordering::Acquire);
+            assert!(!asleep || done, "still asleep");
+            done
+        });
+        self.handle.join().unwrap()
+    }
+}
+
+#[test]
+fn sleepers_are_woken_when_the_ring_ends_or_moves() {
+    for round in 0..100 {
+        let ring = RingName::new("ends");
+        let first = writer(ring.name());
+        let sleeper = Sleeper::start(ring.name());
+        // To larger slots; the message is in another segment.
+        first.write(&[7; 1000]).unwrap();
+        assert_eq!(sleeper.woken().unwrap().as_deref(), Some(&[7; 1000][..]));
+
+        let sleeper = Sleeper::start(ring.name());
+        if round % 2 == 0 {
+            first.close().unwrap()
+        } else {
+            first.unlink().unwrap()
+        }
+        assert!(matches!(sleeper.woken(), Err(QADataSwapError::Closed)));
+    }
 }
