@@ -112,7 +112,7 @@ fuzz-build: $(CARGO_FUZZ)
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" RUSTC_BOOTSTRAP=1 \
 		$(CARGO) fuzz build --target-dir target/fuzz
 	QADATASWAP_FUZZ_SEEDS="$(CURDIR)/target/fuzz/seeds" \
-		$(CARGO) test $(LOCKED) -p qadataswap --test corpus -- --quiet --ignored write_seeds
+		$(CARGO) test $(LOCKED) -p qadataswap --test corpus -- --quiet
 
 # Tools that cargo installs, as target/tools/NAME-VERSION.
 $(CARGO_FUZZ) $(CARGO_LLVM_COV):

@@ -49,10 +49,20 @@ fn replay_files(run: Run, files: &[PathBuf]) {
     }
 }
 
+/// Names a folder that the seeds are written to besides, by target: set when the fuzzers are built.
+const SEEDS: &str = "QADATASWAP_FUZZ_SEEDS";
+
 fn replay(target: &str) {
     let (_, run, seeds) = TARGETS.iter().find(|(name, ..)| *name == target).expect("is listed");
+    let folder = std::env::var(SEEDS).ok().map(|folder| Path::new(&folder).join(target));
+    if let Some(folder) = &folder {
+        std::fs::create_dir_all(folder).unwrap();
+    }
     for (number, seed) in seeds().iter().enumerate() {
         println!("seed {number}");
+        if let Some(folder) = &folder {
+            std::fs::write(folder.join(format!("seed-{number:03}")), seed).unwrap();
+        }
         run(seed);
     }
     let corpus = kept("corpus", target);
@@ -112,18 +122,4 @@ fn decode_seeds() -> Vec<Vec<u8>> {
         }
     }
     seeds
-}
-
-/// Writes the seeds of all targets below the folder that is named in the environment.
-#[test]
-#[ignore = "is no test: `make` runs it before fuzzing"]
-fn write_seeds() {
-    let folder = std::env::var("QADATASWAP_FUZZ_SEEDS").expect("names the folder");
-    for (target, _, seeds) in TARGETS {
-        let folder = Path::new(&folder).join(target);
-        std::fs::create_dir_all(&folder).unwrap();
-        for (number, seed) in seeds().iter().enumerate() {
-            std::fs::write(folder.join(format!("seed-{number:03}")), seed).unwrap();
-        }
-    }
 }

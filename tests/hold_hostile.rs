@@ -1,6 +1,8 @@
 //! Anything at all in the control segment of a running ring: the writer skips slots, waits for as long as its
 //! options allow, or refuses the write, and that is all. What it publishes is right, and what lossy readers
 //! count is exact. Each message begins with the number of those before it.
+//!
+//! Long because every word of the segment, forged, is a case of its own, and all share the same noise and checks.
 
 mod support;
 

@@ -9,7 +9,7 @@ use arrow_buffer::{Buffer, MutableBuffer};
 use arrow_data::UnsafeFlag;
 use arrow_schema::ArrowError;
 
-use super::reading::Taken;
+use super::source::Taken;
 use super::{Batches, Lease, Reader};
 use crate::codec::{DecodedStream, Reading, decode_stream};
 use crate::error::{QADataSwapError, Result};

@@ -11,6 +11,7 @@ mod reader;
 mod reading;
 mod registration;
 mod reservation;
+mod source;
 mod stats;
 mod writer;
 

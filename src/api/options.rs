@@ -1,4 +1,6 @@
 //! What a writer and a reader can be told when they are made.
+//!
+//! Long because each option has its units and an example.
 
 use crate::error::{QADataSwapError, Result};
 use crate::layout::{Geometry, LEASES_PER_ENTRY, MAX_PAYLOAD_BYTES};

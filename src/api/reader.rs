@@ -1,11 +1,14 @@
 //! [`Reader`]: the consuming handle.
+//!
+//! Long because each way of reading has its errors and an example; what they share is in `reading` and `source`.
 
 use std::cell::RefCell;
 use std::mem::MaybeUninit;
 
 #[cfg(feature = "arrow")]
 use super::arrow_reading::Arrived;
-use super::reading::{Gate, Inner, Source, Taken};
+use super::reading::{Gate, Inner};
+use super::source::{Source, Taken};
 use super::{Lease, ReaderOptions, ReaderStats, check_fork};
 #[cfg(feature = "arrow")]
 use crate::codec::Reading;

@@ -1,0 +1,102 @@
+//! What a reader does with a message that it has found, and what leases are made from.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::registration::Registration;
+use super::{Lease, attach};
+use crate::error::{HoldsReason, QADataSwapError, Result};
+use crate::layout::DataSegment;
+use crate::name::RingName;
+use crate::ring::Position;
+use crate::ring::consume::{Found, Message};
+
+/// What became of a message that was found.
+pub(super) enum Taken<R> {
+    /// It was copied, or refused, by what may have been torn: counts if the slot is intact afterwards.
+    Copied(Result<R>),
+    /// It is leased, so that it counts whatever has become of the slot.
+    Held(R),
+    /// It is leased or was not looked at, and stays unconsumed.
+    Refused(QADataSwapError),
+    /// It was overwritten meanwhile, or cannot be leased yet.
+    Again,
+}
+
+/// What leases are made from.
+pub(super) struct Source<'a> {
+    pub(super) name: &'a RingName,
+    pub(super) data: &'a Arc<DataSegment>,
+    pub(super) registration: &'a std::result::Result<Arc<Registration>, HoldsReason>,
+    /// First position that may be leased, once the writer knows that this reader leases from this segment.
+    pub(super) floor: &'a Cell<Option<Position>>,
+    pub(super) max_leases: usize,
+}
+
+impl Source<'_> {
+    /// Whether a lease could be had if there was a message.
+    pub(super) fn check_can_lease(&self) -> Result<()> {
+        let registration = self.registration()?;
+        if registration.lease_count() >= self.max_leases {
+            return Err(QADataSwapError::TooManyLeases { limit: self.max_leases });
+        }
+        Ok(())
+    }
+
+    fn registration(&self) -> Result<&Arc<Registration>> {
+        if !self.data.identity().holds {
+            return Err(HoldsReason::Disabled.on_ring(self.name));
+        }
+        self.registration.as_ref().map_err(|reason| reason.on_ring(self.name))
+    }
+
+    /// Leases the message that was found.
+    pub(super) fn lease<R>(
+        &self,
+        found: &Found<'_>,
+        message: &Message<'_>,
+        then: impl FnOnce(Lease) -> Taken<R>,
+    ) -> Taken<R> {
+        let registration = match self.registration() {
+            Ok(registration) => registration,
+            Err(error) => return Taken::Refused(error),
+        };
+        match self.may_lease(registration, found.position()) {
+            Ok(true) => {}
+            Ok(false) => return Taken::Again,
+            Err(error) => return Taken::Refused(error),
+        }
+        let Some(number) = registration.take_lease(self.max_leases) else {
+            return Taken::Refused(QADataSwapError::TooManyLeases { limit: self.max_leases });
+        };
+        Lease::new(self.data, registration, number, found, message).map_or(Taken::Again, then)
+    }
+
+    /// Whether the claim that could overwrite `position` knows that this reader leases.
+    fn may_lease(&self, registration: &Registration, position: Position) -> Result<bool> {
+        let floor = match self.floor.get() {
+            Some(floor) => floor,
+            None => {
+                let floor = registration.begin_leasing(self.data);
+                // The writer may look at another control segment. If this is still the ring's, then whoever makes
+                // another later moves to another data segment before it overwrites anything.
+                if registration.is_orphaned() {
+                    return Err(HoldsReason::NoControlSegment.on_ring(self.name));
+                }
+                floor
+            }
+        };
+        self.floor.set(Some(floor));
+        if position >= floor {
+            return Ok(true);
+        }
+        // A claim was under way. It may be over, or have been that of a writer that is dead.
+        attach::check_claimed(self.name, self.data)?;
+        let mut floor = registration.leasing_floor(self.data);
+        if !self.data.has_live_writer().unwrap_or(true) {
+            floor = Position::new(0);
+        }
+        self.floor.set(Some(floor));
+        Ok(position >= floor)
+    }
+}
