@@ -2,6 +2,11 @@
 
 use crate::sync::{AtomicU32, AtomicU64};
 
+/// Positions are below this: they share their word with two bits of state.
+pub const POSITION_LIMIT: u64 = 1 << 62;
+/// Nor does any ring get as far as this: a segment that begins there is a forgery.
+pub const FIRST_POSITION_LIMIT: u64 = 1 << 61;
+
 /// First line of the header. Stored once, before [`magic`](Self::magic), and never again.
 #[derive(Debug, Default)]
 #[repr(C, align(128))]

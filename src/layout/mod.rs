@@ -15,7 +15,9 @@ mod segment;
 #[cfg(qads_loom)]
 pub use control::Holds;
 pub use control::{Entry, EntryKind, HoldTable, LEASES_PER_ENTRY, Waiters};
-pub use data::{Immutable, Live, RingState, Slot, SlotHead, SlotTable};
+pub use data::{
+    FIRST_POSITION_LIMIT, Immutable, Live, POSITION_LIMIT, RingState, Slot, SlotHead, SlotTable,
+};
 #[cfg(not(qads_loom))]
 pub use geometry::{Geometry, INLINE_BYTES, INLINE_OFFSET, MAX_PAYLOAD_BYTES, STREAM_OFFSET};
 #[cfg(not(qads_loom))]

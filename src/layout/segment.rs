@@ -4,7 +4,10 @@ use std::ptr::NonNull;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::control::{ControlHeader, Entry, EntryKind, HoldTable, Holds, Waiters};
-use super::data::{Header, Immutable, Live, RingState, Slot, SlotHead, SlotTable};
+use super::data::{
+    FIRST_POSITION_LIMIT, Header, Immutable, Live, POSITION_LIMIT, RingState, Slot, SlotHead,
+    SlotTable,
+};
 use super::geometry::{Geometry, INLINE_OFFSET, STREAM_OFFSET};
 use crate::crash;
 use crate::error::Result;
@@ -18,10 +21,6 @@ pub const ENTRY_COUNT: usize = 64;
 const WRITER_LOCK: u64 = 0;
 const CONTROL_HEADER_BYTES: usize = 4096;
 const CONTROL_BYTES: usize = CONTROL_HEADER_BYTES + ENTRY_COUNT * size_of::<Entry>();
-/// Positions share their word with two bits of state.
-const POSITION_LIMIT: u64 = 1 << 62;
-/// Nor does any ring get as far as this: a segment that begins there is a forgery.
-const FIRST_POSITION_LIMIT: u64 = 1 << 61;
 
 /// Where a segment stands in the life of its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

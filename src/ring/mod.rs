@@ -77,7 +77,7 @@ pub mod publish;
 pub mod wake;
 pub mod words;
 
-use crate::layout::{Slot, SlotTable};
+use crate::layout::{FIRST_POSITION_LIMIT, POSITION_LIMIT, Slot, SlotTable};
 
 /// Number of a publish, from the first in the life of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,10 +93,10 @@ impl Position {
     pub const LAST: Self = Self(u64::MAX);
 
     /// The first that a generation has no room for.
-    pub const LIMIT: Self = Self(1 << 62);
+    pub const LIMIT: Self = Self(POSITION_LIMIT);
 
     /// The first that no segment may begin with.
-    pub const FIRST_LIMIT: Self = Self(1 << 61);
+    pub const FIRST_LIMIT: Self = Self(FIRST_POSITION_LIMIT);
 
     /// Its number.
     pub const fn get(self) -> u64 {

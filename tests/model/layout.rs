@@ -8,4 +8,6 @@ mod control;
 mod data;
 
 pub use control::{Entry, EntryKind, HoldTable, Holds, LEASES_PER_ENTRY, Waiters};
-pub use data::{Immutable, Live, RingState, Slot, SlotHead, SlotTable};
+pub use data::{
+    FIRST_POSITION_LIMIT, Immutable, Live, POSITION_LIMIT, RingState, Slot, SlotHead, SlotTable,
+};
