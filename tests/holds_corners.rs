@@ -83,6 +83,21 @@ fn a_reader_that_got_no_new_entry_leases_nothing_that_is_overwritten() {
     assert_eq!((number(&lease), second.stats().lease_skips > 0), (3, true));
 }
 
+/// Its control segment is gone with the ring, but nobody overwrites anything either.
+#[test]
+fn what_a_removed_ring_still_has_is_leased() {
+    let ring = RingName::new("removed");
+    let writer = writer(&ring, 4, REFUSE);
+    let readers = [lossless(&ring), create_reader(ring.name()).unwrap()];
+    publish(&writer, 0..3);
+    writer.unlink().unwrap();
+    for reader in readers {
+        let leases: Vec<_> = (0..3).map(|_| reader.lease(0).unwrap().expect("is there")).collect();
+        assert!(leases.iter().map(|lease| number(lease)).eq(0..3));
+        assert!(matches!(reader.lease(0), Err(QADataSwapError::Closed)));
+    }
+}
+
 /// The writer never meets a lease of it, but pays for its bit at every publish.
 #[test]
 fn a_reader_killed_in_its_sleep_after_a_lease_leaves_no_permanent_cost() {

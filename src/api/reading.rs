@@ -58,6 +58,8 @@ pub(super) struct Inner {
     pub(super) data: Arc<DataSegment>,
     pub(super) cursor: Cursor,
     registration: std::result::Result<Arc<Registration>, HoldsReason>,
+    /// Whether writers of this segment look at the registration's control segment (see [`Self::attach_next`]).
+    is_looked_at: bool,
     pub(super) gate: Gate,
     /// Position that the gate stands at.
     gate_position: Position,
@@ -94,6 +96,7 @@ impl Inner {
             data: Arc::new(data),
             cursor,
             registration: registration.map(Arc::new),
+            is_looked_at: true,
             floor: Cell::new(None),
             consumed: 0,
             lost: 0,
@@ -114,6 +117,7 @@ impl Inner {
             name: &self.name,
             data: &self.data,
             registration: &self.registration,
+            is_looked_at: self.is_looked_at,
             floor: &self.floor,
             max_leases: self.options.max_leases,
         }
@@ -260,7 +264,10 @@ impl Inner {
                     registration.follow(before);
                 }
                 self.registration = Ok(Arc::new(registration));
+                self.is_looked_at = true;
             }
+            // The old entry is good for this segment. (The ring may have been removed, with all that is in it.)
+            Err(_) if self.registration.is_ok() && self.is_looked_at => return Ok(()),
             // A gate that nobody looks at any more is worth nothing, but nothing is lost yet either.
             Err(_) if self.gate == Gate::Held => return Ok(()),
             Err(reason) => self.registration = Err(reason),
@@ -300,6 +307,9 @@ impl Inner {
         }
         self.data = Arc::new(next);
         self.floor.set(None);
+        // A control segment that has its name after the data segment was opened by its own is the one that
+        // writers of that data segment look at: whoever makes another moves to another data segment first.
+        self.is_looked_at = self.registration.as_ref().is_ok_and(|r| !r.is_orphaned());
         self.checked = Instant::now();
         // The ring may have moved more than once meanwhile, so that this segment begins later.
         let known = self.data.identity().first_position..=load_acquire(&self.data.live().published);

@@ -28,6 +28,8 @@ pub(super) struct Source<'a> {
     pub(super) name: &'a RingName,
     pub(super) data: &'a Arc<DataSegment>,
     pub(super) registration: &'a std::result::Result<Arc<Registration>, HoldsReason>,
+    /// Whether writers of `data` look at the registration.
+    pub(super) is_looked_at: bool,
     /// First position that may be leased, once the writer knows that this reader leases from this segment.
     pub(super) floor: &'a Cell<Option<Position>>,
     pub(super) max_leases: usize,
@@ -47,7 +49,11 @@ impl Source<'_> {
         if !self.data.identity().holds {
             return Err(HoldsReason::Disabled.on_ring(self.name));
         }
-        self.registration.as_ref().map_err(|reason| reason.on_ring(self.name))
+        match self.registration {
+            Ok(registration) if self.is_looked_at => Ok(registration),
+            Ok(_) => Err(HoldsReason::NoControlSegment.on_ring(self.name)),
+            Err(reason) => Err(reason.on_ring(self.name)),
+        }
     }
 
     /// Leases the message that was found.
@@ -76,15 +82,7 @@ impl Source<'_> {
     fn may_lease(&self, registration: &Registration, position: Position) -> Result<bool> {
         let floor = match self.floor.get() {
             Some(floor) => floor,
-            None => {
-                let floor = registration.begin_leasing(self.data);
-                // The writer may look at another control segment. If this is still the ring's, then whoever makes
-                // another later moves to another data segment before it overwrites anything.
-                if registration.is_orphaned() {
-                    return Err(HoldsReason::NoControlSegment.on_ring(self.name));
-                }
-                floor
-            }
+            None => registration.begin_leasing(self.data),
         };
         self.floor.set(Some(floor));
         if position >= floor {
