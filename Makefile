@@ -1,7 +1,7 @@
 # Everything that is done to this project is a target here; CI calls only these.
 #
 #   make demo    see it work: one writer and three reader processes, ten seconds
-#   make test    everything that is tested (about a quarter of an hour on two cores)
+#   make test    everything that is tested (about 25 minutes on two cores)
 #   make quick   the tests in a debug build only
 #   make storm   processes killed and stopped at random for SECONDS=60, and every message checked
 #   make model   the protocol's Promela models, where spin is installed
@@ -21,7 +21,7 @@ VENV = target/venv
 POLARS = --manifest-path examples/polars/Cargo.toml --target-dir target/polars
 
 .PHONY: demo test quick lint doc test-debug test-release test-bare test-doc loom loom-deep polars bench bench-once
-.PHONY: crash storm storm-short model
+.PHONY: crash storm model
 .PHONY: venv python python-lint python-install python-test wheel bench-python
 .PHONY: fuzz fuzz-smoke fuzz-build fuzz-keep
 .PHONY: sanitize tsan asan coverage
@@ -30,7 +30,7 @@ demo:
 	$(CARGO) run $(LOCKED) --release -p qads -- demo
 
 # The documentation tests come last: the closing line of a run then tells of tests that ran.
-test: lint doc test-debug test-release test-bare loom model polars crash storm-short ffi python bench-once test-doc
+test: lint doc test-debug test-release test-bare loom model polars crash ffi python bench-once test-doc
 	@echo "all tests passed"
 
 quick: test-debug test-doc
@@ -50,8 +50,9 @@ doc:
 test-debug:
 	$(CARGO) test $(LOCKED) --workspace --lib --bins --tests
 
+# What the tool does is the same in any build.
 test-release:
-	$(CARGO) test $(LOCKED) --workspace --release --lib --bins --tests
+	$(CARGO) test $(LOCKED) --workspace --exclude qads --release --lib --bins --tests
 
 # Without default features the bytes ring has libc as its only dependency.
 test-bare:
@@ -77,20 +78,16 @@ model:
 	@if command -v spin >/dev/null; then model/run.sh; \
 		else echo "skipped: the Promela models (make model), because spin is not installed"; fi
 
-# Processes killed at every named point (src/crash.rs), and wherever these points are met at random.
-CRASH = RUSTFLAGS="--cfg qads_crash" CARGO_TARGET_DIR=target/crash
+# Processes killed at every named point (src/crash.rs), and wherever these points are met at random. Only the crates
+# here are built anew for it, not what they depend on.
 crash:
-	$(CRASH) $(CARGO) clippy $(LOCKED) -p qadataswap -p qadataswap-storm --bins --test crash_points -- -D warnings
-	$(CRASH) $(CARGO) test $(LOCKED) -p qadataswap --test crash_points
-	$(CRASH) $(CARGO) run $(LOCKED) -p qadataswap-storm -- --seconds 10
+	$(CARGO) clippy $(LOCKED) --workspace --bins --test crash_points --test storm -- -D warnings --cfg qads_crash
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/storm/crash-rustc $(CARGO) test $(LOCKED) --workspace --test crash_points --test storm
 
 # SECONDS=600 for ten minutes, SEED=N for the choices of an earlier one.
 SECONDS = 60
 storm:
 	$(CARGO) run $(LOCKED) --release -p qadataswap-storm -- --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
-
-storm-short:
-	$(MAKE) storm SECONDS=10
 
 # FUZZ=decode for one target alone. What fuzzing has kept is replayed by the ordinary tests (tests/corpus.rs).
 FUZZ = attach decode mutate control operations

@@ -22,7 +22,7 @@ const EXAMPLES: &str = "\
 Exit status: 0 if every message was whole, in order and counted and nobody hung, 1 if not, 2 for wrong
 usage, 130 after Ctrl-C. Nothing is left in /dev/shm in any case.
 
-Built with RUSTFLAGS='--cfg qads_crash', half of the processes also kill themselves at one of the library's
+Built with `--cfg qads_crash` (make crash), half of the processes also kill themselves at one of the library's
 crash points.";
 
 /// Kill and stop the processes of a ring at random, and check everything that they read
