@@ -127,7 +127,11 @@ fn read(what: &str, batch: &RecordBatch, rounds: usize) {
             }
         }
     }
-    println!("read, {what}, 64 MiB");
+    println!("read, {what}, 64 MiB; beside memcpy of as many bytes to memory in use");
+    let (source, mut target) = (vec![1u8; BATCH_BYTES], vec![0u8; BATCH_BYTES]);
+    let copy = || nanoseconds_each(1, || target.copy_from_slice(black_box(&source)));
+    let mut copied: Vec<f64> = std::iter::repeat_with(copy).take(rounds.max(1)).collect();
+    println!("  {:<24} {:>10.1} us", "memcpy", median(&mut copied) / 1e3);
     for ((way, _), mut figures) in ways.iter().zip(figures) {
         println!("  {way:<24} {:>10.1} us", median(&mut figures) / 1e3);
     }

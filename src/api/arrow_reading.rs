@@ -10,6 +10,7 @@ use arrow_data::UnsafeFlag;
 use arrow_schema::ArrowError;
 
 use super::source::Taken;
+use super::spare::{LARGE_BYTES, Spare, fill_all};
 use super::{Batches, Lease, Reader};
 use crate::codec::{DecodedStream, Reading, decode_stream};
 use crate::error::{QADataSwapError, Result};
@@ -70,9 +71,9 @@ impl Reader {
                 && let Some((from, rest)) = note.rest(message.length)
             {
                 words::load_all(&message.words[from - metadata.len()..], metadata);
-                return Ok(Copied::Rest(load_buffer(&message.words[from..], rest)));
+                return Ok(Copied::Rest(load_buffer(&self.spare, &message.words[from..], rest)));
             }
-            Ok(Copied::Whole(note, load_buffer(message.words, message.length)))
+            Ok(Copied::Whole(note, load_buffer(&self.spare, message.words, message.length)))
         })?;
         Ok(Some(match copied {
             None => return Ok(None),
@@ -139,11 +140,12 @@ impl Reader {
 }
 
 /// The first `length` bytes of the words, which may be torn.
-fn load_buffer(words: &[AtomicU64], length: usize) -> Buffer {
+fn load_buffer(spare: &Spare, words: &[AtomicU64], length: usize) -> Buffer {
     /// Up to here the allocator's ordinary alignment is had faster than that of 64 bytes.
     const SMALL_BYTES: usize = 4096;
     /// Bytes of what is aligned as any type needs.
     const WIDE: usize = size_of::<i128>();
+    let load = |bytes: &mut [MaybeUninit<u8>]| words::load(words, bytes);
     if length <= SMALL_BYTES {
         let count = length.div_ceil(WIDE);
         let mut copy = Vec::<i128>::with_capacity(count);
@@ -152,19 +154,18 @@ fn load_buffer(words: &[AtomicU64], length: usize) -> Buffer {
         }
         let start = copy.as_mut_ptr().cast::<MaybeUninit<u8>>();
         // SAFETY: the vector has capacity for that many bytes, which need not be initialised.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(start, length) };
-        words::load(words, bytes);
+        load(unsafe { std::slice::from_raw_parts_mut(start, length) });
         // SAFETY: `load` initialised all of these bytes; what is left of the last value was before.
         unsafe { copy.set_len(count) };
         return Buffer::from_vec(copy).slice_with_length(0, length);
     }
+    if length >= LARGE_BYTES {
+        // SAFETY: `load` initialises all bytes that it is given.
+        return unsafe { spare.buffer(length, load) };
+    }
     let mut copy = MutableBuffer::with_capacity(length);
-    let start = copy.as_mut_ptr().cast::<MaybeUninit<u8>>();
-    // SAFETY: the buffer has capacity for that many bytes, which need not be initialised.
-    let bytes = unsafe { std::slice::from_raw_parts_mut(start, length) };
-    words::load(words, bytes);
-    // SAFETY: `load` initialised them all.
-    unsafe { copy.set_len(length) };
+    // SAFETY: `load` initialises all bytes that it is given.
+    unsafe { fill_all(&mut copy, length, load) };
     Buffer::from(copy)
 }
 

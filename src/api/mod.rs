@@ -12,6 +12,8 @@ mod reading;
 mod registration;
 mod reservation;
 mod source;
+#[cfg(feature = "arrow")]
+mod spare;
 mod stats;
 mod writer;
 

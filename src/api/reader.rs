@@ -68,6 +68,9 @@ pub struct Reader {
     /// What is known of the streams of this ring.
     #[cfg(feature = "arrow")]
     pub(super) templates: RefCell<crate::flat::Read>,
+    /// Memory of the last large batch that was copied and dropped.
+    #[cfg(feature = "arrow")]
+    pub(super) spare: super::spare::Spare,
     /// The fork generation the handle was made in.
     made_in: u64,
 }
@@ -97,6 +100,8 @@ impl Reader {
             inner: RefCell::new(inner),
             #[cfg(feature = "arrow")]
             templates: RefCell::default(),
+            #[cfg(feature = "arrow")]
+            spare: super::spare::Spare::default(),
             made_in: shm::fork_generation(),
         })
     }
