@@ -68,10 +68,12 @@ LOOM = RUSTFLAGS="--cfg qads_loom" CARGO_TARGET_DIR=target/loom $(CARGO) test $(
 loom:
 	$(LOOM)
 
-# The same models with DEEPER=1 more forced switches of threads than are set in code.
+# The same models with DEEPER=1 more forced switches of threads than are set in code, each for DEEP_SECONDS at most;
+# a line for each says how far that came.
 DEEPER = 1
+DEEP_SECONDS = 120
 loom-deep:
-	QADS_LOOM_DEEPER=$(DEEPER) $(LOOM)
+	QADS_LOOM_DEEPER=$(DEEPER) QADS_LOOM_SECONDS=$(DEEP_SECONDS) $(LOOM) -- --nocapture
 
 # The protocol on a memory that delays stores (docs/memory-model.md). spin is a package of most distributions.
 model:

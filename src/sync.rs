@@ -37,10 +37,15 @@ pub enum Point {
     R2,
     /// Second look at the generation after the copy.
     R2Look,
+    /// Second look at the generation after the sequence of a message that is still there.
+    SequenceLook,
+    /// Second look at the generation of the slot that is being written, after `message_count`.
+    NextLook,
+    /// That losses are counted in messages, not in positions.
+    LossInMessages,
     /// Fence after `waiters` is raised.
     R4,
-    /// Second look for a message before sleeping (which the models make themselves).
-    #[cfg(qads_loom)]
+    /// Second look for a message before sleeping.
     R4Look,
     /// Acquire of the futex word.
     R5,
@@ -52,8 +57,14 @@ pub enum Point {
     H1Look,
     /// Look at what the gates cover.
     GateLook,
-    /// Fences after a gate is stored.
+    /// Fence after JOINING is stored.
     H2,
+    /// Fence after a gate is settled.
+    H2Settle,
+    /// Last look at `claimed` before a gate counts as settled.
+    SettleLook,
+    /// Release of `joins`.
+    JoinsRelease,
     /// That the first message is chosen after the claim that may be under way.
     JoinFloor,
     /// Fence after the bit in the mask of leasing entries.
@@ -70,8 +81,12 @@ pub enum Point {
     L2Look,
     /// That a skipped slot is `WRITING` while its head changes.
     SkipWriting,
+    /// Release of `SKIPPED`.
+    SkipRelease,
     /// That a takeover writes a half-written position again.
     RecoverWriting,
+    /// That a takeover goes by the slots, which may be ahead of the header.
+    RecoverUnannounced,
 }
 
 /// Whether the model that runs is to do without `point`. Constant in a real build.

@@ -48,6 +48,22 @@ fn every_point_is_argued_for() {
     assert!(missing.is_empty(), "docs/memory-model.md says nothing about {missing:?}");
 }
 
+/// A point that no model fails without would be only a name.
+#[test]
+fn every_point_has_a_model_that_fails_without_it() {
+    let mut files = Vec::new();
+    sources(&root().join("loom-tests/tests"), &mut files);
+    let twins: Vec<String> = files
+        .iter()
+        .map(|file| fs::read_to_string(file).expect("source"))
+        .filter_map(|source| Some(source.split_once("broken_twins! {")?.1.to_owned()))
+        .flat_map(|twins| names_in(&twins).collect::<Vec<_>>())
+        .collect();
+    let points = points();
+    let missing: Vec<_> = points.iter().filter(|point| !twins.contains(point)).collect();
+    assert!(missing.is_empty(), "loom-tests has no broken twin without {missing:?}");
+}
+
 #[test]
 fn there_are_no_seqcst_accesses() {
     let mut files = Vec::new();

@@ -4,7 +4,12 @@
 //! switches its atomics to loom's. Without that cfg this crate is empty.
 #![cfg(qads_loom)]
 
+use std::convert::Infallible;
 use std::mem::MaybeUninit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use loom::sync::{Condvar, Mutex};
 use qadataswap::layout::{Entry, HoldTable, Holds, Live, Slot, SlotHead, SlotTable, Waiters};
@@ -12,7 +17,38 @@ use qadataswap::ring::consume::{Cursor, Found, Look};
 use qadataswap::ring::hold::EntryMask;
 use qadataswap::ring::publish::{Claim, Publisher};
 use qadataswap::ring::{Descriptor, Generation, MessageKind, Position, State, hold, wake, words};
-use qadataswap::sync::{AtomicU64, Ordering, Point, is_missing, set_missing};
+use qadataswap::sync::{AtomicU64, Ordering, Point, set_missing};
+
+/// What the models say when a property fails. A broken twin names the one that it must fail with.
+pub mod property {
+    /// Both words of a message are of one publish.
+    pub const WHOLE: &str = "a message is torn";
+    /// A message is found where it was published.
+    pub const IN_PLACE: &str = "not the message of this position";
+    /// No message is got twice, or after a later one.
+    pub const FORWARD: &str = "went backwards";
+    /// A reader is told of every loss.
+    pub const TOLD: &str = "messages are missing of which nothing was said";
+    /// Consumed and lost make up all there was.
+    pub const ALL_COUNTED: &str = "consumed and lost are not all that was published";
+    /// Whoever reads on gets the newest message.
+    pub const TO_THE_END: &str = "the newest message was not got";
+    /// A reader that attaches knows how many messages there were before its first.
+    pub const NUMBERED: &str = "the first message has another number";
+    /// What is leased does not change.
+    pub const LEASED: &str = "overwritten under a lease";
+    /// What a gate covers does not change.
+    pub const GATED: &str = "lapped behind its gate";
+    /// A reader that was given up while it joined does not count as joined.
+    pub const REFUSED: &str = "joined although it was given up before";
+    /// A reader fails to join only where the writer found out that it has to wait.
+    pub const JOINED: &str = "did not join although the writer never had to wait";
+    /// A reader joins at the oldest message that no claim may overwrite.
+    pub const AT_THE_OLDEST: &str = "joined elsewhere";
+    /// Nobody sleeps for ever: how loom tells of it.
+    pub const AWAKE: &str = "deadlock";
+}
+use property::*;
 
 /// Payload words of a message: two, so that a torn one shows.
 const WORDS: usize = 2;
@@ -133,13 +169,14 @@ impl HeapRing {
         publisher.publish(table, descriptor, 8 * WORDS as u32);
     }
 
-    /// What a new writer does with the ring of one that was killed.
-    pub fn take_over(&self) -> Publisher {
-        let recovered = Publisher::recover(self, |_| Ok::<_, ()>(true)).unwrap();
-        let publisher = recovered.expect("a ring that a writer can have left");
+    /// What a new writer does with the ring of one that was killed; `None` if it finds that no writer can have
+    /// left it so.
+    pub fn take_over(&self) -> Option<Publisher> {
+        let recovered = Publisher::recover(self, |_| Ok::<_, Infallible>(true));
+        let publisher = recovered.unwrap().ok()?;
         publisher.announce_position(self);
         publisher.withdraw(self);
-        publisher
+        Some(publisher)
     }
 
     /// What follows a publish where readers sleep.
@@ -165,14 +202,14 @@ impl HeapRing {
                 if !found.is_intact() {
                     return Seen::Nothing;
                 }
-                assert_eq!(checked, Ok(8 * WORDS), "an intact message has its length");
+                assert_eq!(checked, Ok(8 * WORDS), "{WHOLE}");
                 // SAFETY: `load` has initialised all of it.
                 let copy = copy.map(|byte| unsafe { byte.assume_init() });
                 let (one, two) = copy.split_at(8);
-                assert_eq!(one, two, "torn");
+                assert_eq!(one, two, "{WHOLE}");
                 let n = u64::from_ne_bytes(one.try_into().unwrap());
-                assert_eq!(n, cursor.position().get(), "not the message of this position");
-                assert_eq!(cursor.advance(&found), 0, "uncounted loss");
+                assert_eq!(n, cursor.position().get(), "{IN_PLACE}");
+                assert_eq!(cursor.advance(&found), 0, "{TOLD}");
                 Seen::Message(n)
             }
         }
@@ -213,7 +250,7 @@ impl HeapRing {
     /// Sleeps like a reader that found nothing, unless there is a message after all.
     pub fn sleep(&self, cursor: &mut Cursor) {
         let token = wake::announce(&self.live, &self.waiters);
-        if !matches!(cursor.look(self), Look::Nothing) && !is_missing(Point::R4Look) {
+        if !wake::may_sleep(self, cursor) {
             return;
         }
         // FUTEX_WAIT: compares and queues in one step as far as FUTEX_WAKE is concerned.
@@ -236,39 +273,103 @@ pub enum Seen {
     Nothing,
 }
 
-/// How many more forced switches `make loom-deep` allows.
-const DEEPER: &str = "QADS_LOOM_DEEPER";
-
-/// Runs `model` in every interleaving with at most `preemptions` forced switches (and more, if the environment
-/// says so).
-pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
-    let deeper = std::env::var(DEEPER).map_or(0, |more| more.parse().expect("a number"));
-    run(preemptions + deeper, model);
+/// A reader, and what it has got so far.
+#[derive(Debug)]
+pub struct Reading {
+    /// Where it is.
+    pub cursor: Cursor,
+    /// Messages consumed.
+    pub consumed: u64,
+    /// Messages that it was told it lost.
+    pub lost: u64,
+    /// The last one consumed.
+    pub last: Option<u64>,
 }
 
-fn run(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+impl Reading {
+    /// One that has got nothing yet.
+    pub fn from(cursor: Cursor) -> Self {
+        Self { cursor, consumed: 0, lost: 0, last: None }
+    }
+
+    /// One look; whether it came to anything.
+    pub fn look(&mut self, ring: &HeapRing) -> bool {
+        match ring.look(&mut self.cursor) {
+            Seen::Message(n) => {
+                assert!(self.last < Some(n), "{FORWARD}");
+                self.last = Some(n);
+                self.consumed += 1;
+            }
+            Seen::Lost(lost) => self.lost += lost,
+            Seen::Nothing => return false,
+        }
+        true
+    }
+
+    /// Gets what is left when nobody writes any more; with it, `all` messages have been got or lost.
+    pub fn finish(&mut self, ring: &HeapRing, all: u64) {
+        while self.look(ring) {}
+        assert_eq!(self.consumed + self.lost, all, "{ALL_COUNTED}");
+    }
+}
+
+/// What `make loom-deep` sets: how many more forced switches there may be.
+const DEEPER: &str = "QADS_LOOM_DEEPER";
+/// For how many seconds a model is run then, at most.
+const SECONDS: &str = "QADS_LOOM_SECONDS";
+
+fn number(variable: &str) -> Option<u64> {
+    Some(std::env::var(variable).ok()?.parse().expect("a number"))
+}
+
+/// Runs `model` in every interleaving with at most `preemptions` forced switches (and more, and not to the end,
+/// if the environment says so).
+pub fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let deeper = number(DEEPER).unwrap_or(0) as usize;
+    let limit = number(SECONDS).map(Duration::from_secs);
+    let runs = Arc::new(AtomicUsize::new(0));
+    let (started, counted) = (Instant::now(), runs.clone());
+    run(preemptions + deeper, limit, move || {
+        counted.fetch_add(1, Relaxed);
+        model();
+    });
+    let took = started.elapsed();
+    let end = if limit.is_some_and(|limit| took >= limit) { ", not all" } else { "" };
+    let (test, runs) = (thread::current(), runs.load(Relaxed));
+    println!(
+        "{}: {runs} interleavings{end}, {:.1} s",
+        test.name().unwrap_or_default(),
+        took.as_secs_f32()
+    );
+}
+
+fn run(preemptions: usize, limit: Option<Duration>, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
+    builder.max_duration = limit;
+    // How often loom looks at the clock, in interleavings.
+    builder.checkpoint_interval = 1000;
     builder.check(model);
 }
 
 /// Set in the process that runs a model without one of its points.
 const BROKEN: &str = "QADS_LOOM_BROKEN";
 
-/// Runs `model` without a point of the protocol and sees that it fails: that it could find the fault, and
-/// that the point is needed.
+/// Runs `model` without a point of the protocol and sees that `property` fails: that it could find the fault,
+/// and that the point is needed.
 ///
 /// The model runs in a process of its own, because loom aborts when it finds a deadlock. `test` is the name
 /// of the calling test.
 pub fn rejects(
     test: &str,
     point: Point,
+    property: &str,
     preemptions: usize,
     model: impl Fn() + Sync + Send + 'static,
 ) {
     if std::env::var_os(BROKEN).is_some() {
         set_missing(Some(point));
-        run(preemptions, model);
+        run(preemptions, None, model);
         return;
     }
     let program = std::env::current_exe().expect("own path");
@@ -279,18 +380,20 @@ pub fn rejects(
         .expect("starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "no interleaving shows that {point:?} is missing");
-    assert!(said.contains("panicked"), "failed for another reason: {said}");
+    let because = said.contains("panicked") && said.contains(property);
+    assert!(because, "failed for another reason than that {property:?}: {said}");
 }
 
-/// A test for each point that must make its model fail when it is missing.
+/// A test for each point that must make a property of its model fail when it is missing.
 #[macro_export]
 macro_rules! broken_twins {
-    ($($name:ident: $point:ident, $preemptions:expr, $model:expr;)*) => {
+    ($($name:ident: $point:ident, $property:ident, $preemptions:expr, $model:expr;)*) => {
         $(
             #[test]
             fn $name() {
                 let point = qadataswap::sync::Point::$point;
-                $crate::rejects(stringify!($name), point, $preemptions, $model);
+                let property = $crate::property::$property;
+                $crate::rejects(stringify!($name), point, property, $preemptions, $model);
             }
         )*
     };

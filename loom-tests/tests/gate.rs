@@ -8,7 +8,8 @@ use qadataswap::ring::Position;
 use qadataswap::ring::consume::{Cursor, Start};
 use qadataswap::ring::hold::{self, EntryMask};
 use qadataswap::ring::publish::{Claim, Publisher};
-use qadataswap_loom_tests::{HeapRing, Seen, broken_twins, check};
+use qadataswap_loom_tests::property::*;
+use qadataswap_loom_tests::{HeapRing, Reading, Seen, broken_twins, check};
 
 /// One try to join at the oldest message; `None` if the writer claims the slot meanwhile: because it gave
 /// this reader up, or only until it sees the gate.
@@ -27,17 +28,21 @@ fn join(ring: &HeapRing, entry: usize, attempt: u64) -> Option<Cursor> {
 /// A lossless reader: joins, then reads what is there, and is never lapped.
 fn reader(ring: &HeapRing, entry: usize, looks: usize) {
     let mut attempt = 0;
-    let mut cursor = loop {
+    let cursor = loop {
         attempt += 1;
         if let Some(cursor) = join(ring, entry, attempt) {
             break cursor;
         }
         thread::yield_now();
     };
+    read(ring, entry, cursor, looks);
+}
+
+fn read(ring: &HeapRing, entry: usize, mut cursor: Cursor, looks: usize) {
     for _ in 0..looks {
         match ring.look(&mut cursor) {
             Seen::Message(_) => hold::move_gate(ring.entry_of(entry), cursor.position()),
-            Seen::Lost(lost) => panic!("lost {lost} messages"),
+            Seen::Lost(lost) => panic!("{GATED}: {lost} messages are lost"),
             Seen::Nothing => {}
         }
     }
@@ -59,50 +64,76 @@ fn begun(slots: usize, entries: usize, messages: usize) -> (Arc<HeapRing>, Publi
     (ring, publisher)
 }
 
-/// A full ring of so many slots, whose writer tries so often to publish while so many readers join and look.
-fn joiners(slots: usize, readers: usize, tries: usize, looks: usize) {
-    let (ring, mut publisher) = begun(slots, readers, slots);
-    let joining: Vec<_> = (0..readers)
-        .map(|entry| {
-            let ring = ring.clone();
-            thread::spawn(move || reader(&ring, entry, looks))
-        })
-        .collect();
+/// A full ring of so many slots, whose writer tries so often to publish while a reader joins and looks.
+fn joiner(slots: usize, tries: usize, looks: usize) {
+    let (ring, mut publisher) = begun(slots, 1, slots);
+    let joining = thread::spawn({
+        let ring = ring.clone();
+        move || reader(&ring, 0, looks)
+    });
     write(&ring, &mut publisher, tries);
-    for reader in joining {
-        reader.join().unwrap();
-    }
+    joining.join().unwrap();
+}
+
+/// The same where another reader has joined before.
+fn joins_beside_another() {
+    let (ring, mut publisher) = begun(1, 2, 1);
+    let cursor = join(&ring, 1, 1).expect(JOINED);
+    let joined = thread::spawn({
+        let ring = ring.clone();
+        move || read(&ring, 1, cursor, 1)
+    });
+    let joining = thread::spawn({
+        let ring = ring.clone();
+        move || reader(&ring, 0, 1)
+    });
+    write(&ring, &mut publisher, 2);
+    joined.join().unwrap();
+    joining.join().unwrap();
 }
 
 #[test]
 fn a_reader_that_joins_is_never_lapped_in_one_slot() {
-    check(3, || joiners(1, 1, 2, 2));
+    check(3, || joiner(1, 2, 2));
 }
 
 #[test]
 fn nor_in_two() {
-    check(2, || joiners(2, 1, 3, 3));
+    check(2, || joiner(2, 3, 3));
 }
 
 #[test]
 fn two_readers_that_join_are_both_waited_for() {
-    check(2, || joiners(1, 2, 2, 1));
+    check(2, joins_beside_another);
+}
+
+/// A reader that fails to join may blame it on the writer only if that had to wait, and so found out.
+fn joins_at_once() {
+    let (ring, mut publisher) = begun(1, 1, 1);
+    let joining = thread::spawn({
+        let ring = ring.clone();
+        move || join(&ring, 0, 1).is_some()
+    });
+    let mut waited = false;
+    for _ in 0..2 {
+        let n = publisher.position().get();
+        let claim = ring.publish_held(&mut publisher, n, EntryMask::NONE);
+        waited |= matches!(claim, Claim::Gated(_));
+    }
+    assert!(joining.join().unwrap() || waited, "{JOINED}");
 }
 
 #[test]
-fn an_idle_ring_gives_a_joining_reader_all_that_it_retains() {
-    check(2, || {
-        let (ring, _) = begun(2, 1, 3);
-        assert_eq!(join(&ring, 0, 1).unwrap().position(), Position::new(1));
-    });
+fn a_claim_that_succeeds_does_not_keep_a_reader_from_joining() {
+    check(3, joins_at_once);
 }
 
 /// A writer that was killed when it had begun to claim costs a joining reader what it had claimed, no more.
 fn claimer_died() {
     let (ring, mut publisher) = begun(2, 1, 3);
     publisher.pass_gates(&*ring, &*ring, EntryMask::NONE).expect("there is no gate");
-    let cursor = join(&ring, 0, 1).expect("nobody is at work");
-    assert_eq!(cursor.position(), Position::new(2));
+    let cursor = join(&ring, 0, 1).expect(JOINED);
+    assert_eq!(cursor.position(), Position::new(2), "{AT_THE_OLDEST}");
 }
 
 #[test]
@@ -121,7 +152,7 @@ fn joins_beside_a_takeover() {
     if dying.pass_gates(&*ring, &*ring, EntryMask::NONE).is_ok() {
         ring.begin_message(&dying, 2);
     }
-    let mut publisher = ring.take_over();
+    let mut publisher = ring.take_over().expect("nothing is damaged");
     assert_eq!(publisher.position(), Position::new(2));
     write(&ring, &mut publisher, 2);
     joining.join().unwrap();
@@ -132,55 +163,44 @@ fn a_reader_that_joins_beside_a_takeover_is_never_lapped() {
     check(2, joins_beside_a_takeover);
 }
 
-/// The writer gives up whoever is in its way. Whether the reader noticed while it joined or later, it was
-/// told, and counted what it lost.
-#[test]
-fn a_reader_that_was_given_up_notices() {
-    check(2, || {
-        let (ring, mut publisher) = begun(1, 1, 1);
-        let reading = thread::spawn({
-            let ring = ring.clone();
-            move || {
-                let mut cursor = join(&ring, 0, 1)?;
-                let first = cursor.position().get();
-                let (mut consumed, mut lost) = (0, 0);
-                for _ in 0..2 {
-                    match ring.look(&mut cursor) {
-                        Seen::Message(_) => consumed += 1,
-                        Seen::Lost(messages) => lost += messages,
-                        Seen::Nothing => {}
-                    }
-                }
-                Some((cursor, first, consumed, lost))
-            }
-        });
-        let mut published = 1;
-        for _ in 0..2 {
-            let n = publisher.position().get();
-            let claim = ring.publish_held(&mut publisher, n, EntryMask::NONE);
-            if let Claim::Gated(by) = claim {
-                assert_eq!(ring.publish_held(&mut publisher, n, by), Claim::Claimed);
-            }
-            published += 1;
-        }
-        if let Some((mut cursor, first, mut consumed, mut lost)) = reading.join().unwrap() {
-            loop {
-                match ring.look(&mut cursor) {
-                    Seen::Message(_) => consumed += 1,
-                    Seen::Lost(messages) => lost += messages,
-                    Seen::Nothing => break,
-                }
-            }
-            assert_eq!(first + consumed + lost, published);
+/// The writer gives up whoever is in its way, once. If that was while the reader joined, then it has not joined;
+/// in any case it counts what it lost.
+fn given_up() {
+    let (ring, mut publisher) = begun(1, 1, 1);
+    let joining = thread::spawn({
+        let ring = ring.clone();
+        move || {
+            let mut reading = Reading::from(join(&ring, 0, 1)?);
+            let first = reading.cursor.position().get();
+            reading.look(&ring);
+            Some((first, reading))
         }
     });
+    if let Claim::Gated(by) = ring.publish_held(&mut publisher, 1, EntryMask::NONE) {
+        assert_eq!(ring.publish_held(&mut publisher, 1, by), Claim::Claimed);
+    }
+    if let Some((first, mut reading)) = joining.join().unwrap() {
+        reading.finish(&ring, 2 - first);
+        let before = publisher.has_given_up_joining(0);
+        assert!(!before || reading.lost == 0, "{REFUSED}");
+    }
+}
+
+#[test]
+fn a_reader_that_was_given_up_notices() {
+    check(3, given_up);
 }
 
 broken_twins! {
-    without_the_writers_fence_a_gate_is_missed: H1, 3, || joiners(1, 1, 2, 2);
-    without_the_look_at_joins_a_gate_is_missed: H1Look, 3, || joiners(1, 1, 2, 2);
-    without_the_look_at_gates_they_hold_nothing: GateLook, 3, || joiners(1, 1, 2, 2);
-    without_the_readers_fences_a_gate_is_missed: H2, 3, || joiners(1, 1, 2, 2);
-    without_the_floor_a_claim_keeps_readers_out: JoinFloor, 2, claimer_died;
-    without_the_look_at_gates_a_takeover_overwrites: GateLook, 2, joins_beside_a_takeover;
+    without_the_writers_fence_a_gate_is_missed: H1, GATED, 3, || joiner(1, 2, 2);
+    without_the_look_at_joins_a_gate_is_missed: H1Look, GATED, 3, || joiner(1, 2, 2);
+    without_the_release_of_joins_a_gate_is_missed: JoinsRelease, GATED, 3, || joiner(1, 2, 2);
+    without_the_look_at_gates_they_hold_nothing: GateLook, GATED, 3, || joiner(1, 2, 2);
+    without_the_look_at_gates_they_hold_nothing_in_two: GateLook, GATED, 2, || joiner(2, 3, 3);
+    without_the_writers_fence_one_of_two_is_missed: H1, GATED, 2, joins_beside_another;
+    without_the_readers_fence_a_claim_keeps_it_out: H2, JOINED, 3, joins_at_once;
+    without_the_last_fence_a_reader_joins_that_was_given_up: H2Settle, REFUSED, 3, given_up;
+    without_the_last_look_a_reader_joins_that_was_given_up: SettleLook, REFUSED, 3, given_up;
+    without_the_floor_a_claim_keeps_readers_out: JoinFloor, JOINED, 2, claimer_died;
+    without_the_look_at_gates_a_takeover_overwrites: GateLook, GATED, 2, joins_beside_a_takeover;
 }

@@ -178,7 +178,7 @@ impl Inner {
                 // Published, ended or superseded since the last look? All of these move the word on
                 // after this, if not before.
                 if self.state()? == RingState::Open
-                    && matches!(self.cursor.look(&*self.data), Look::Nothing)
+                    && wake::may_sleep(&*self.data, &mut self.cursor)
                 {
                     futex_wait(&live.wake_sequence, token, limit);
                 }

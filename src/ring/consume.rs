@@ -250,7 +250,7 @@ impl Cursor {
         // There is at most a message for each position; a sequence that says otherwise is damaged.
         let most = position.get().saturating_sub(self.position.get()) + self.skipped;
         let lost = sequence.wrapping_sub(self.sequence);
-        let lost = if lost <= most { lost } else { most };
+        let lost = if lost <= most && !is_missing(Point::LossInMessages) { lost } else { most };
         *self = Self { position, sequence: self.sequence.wrapping_add(lost), skipped: 0 };
         lost
     }
@@ -292,7 +292,7 @@ fn sequence_at<T: SlotTable>(table: &T, position: Position) -> Option<(u64, Stat
     let sequence = head.sequence.load(Ordering::Relaxed);
     fence(Point::R2, Ordering::Acquire); // R2, pairs with W1
     let unchanged = head.generation.load(Ordering::Relaxed) == generation.word();
-    unchanged.then_some((sequence, state))
+    (unchanged || is_missing(Point::SequenceLook)).then_some((sequence, state))
 }
 
 /// The sequence of the message at `published`, which is being written, or was and not yet announced:
@@ -310,5 +310,6 @@ fn sequence_of_next<T: SlotTable>(table: &T, published: Position) -> Option<u64>
     // does not change.
     let sequence = table.live().message_count.load(Ordering::Relaxed);
     fence(Point::R2, Ordering::Acquire); // R2, pairs with W1
-    (head.generation.load(Ordering::Relaxed) == word).then_some(sequence)
+    let unchanged = head.generation.load(Ordering::Relaxed) == word;
+    (unchanged || is_missing(Point::NextLook)).then_some(sequence)
 }

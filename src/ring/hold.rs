@@ -57,7 +57,7 @@ use super::Position;
 use super::consume::Found;
 use crate::crash;
 use crate::layout::{Entry, HoldTable, LEASES_PER_ENTRY, SlotTable};
-use crate::sync::{Ordering, Point, fence, is_missing, load_acquire};
+use crate::sync::{Ordering, Point, at, fence, is_missing, load_acquire};
 
 /// Entries of a control segment, as bits of a mask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +118,12 @@ impl Gates {
     /// Knows nothing yet: the first claim looks.
     pub(super) fn new() -> Self {
         Self { joins: 0, limit: Position::new(0), given_up: [0; 64] }
+    }
+
+    /// Whether the entry at `index` was given up while it joined.
+    #[cfg(qads_loom)]
+    pub(super) fn has_given_up_joining(&self, index: usize) -> bool {
+        self.given_up[index] != 0
     }
 
     /// As in a segment with other slots: what was given up stays so.
@@ -323,7 +329,7 @@ pub fn join<T: SlotTable, H: HoldTable>(
     crash::point("join: joining stored");
     holds.holds().gating.fetch_or(1 << index, Ordering::Relaxed);
     crash::point("join: bit raised");
-    holds.holds().joins.fetch_add(1, Ordering::Release);
+    holds.holds().joins.fetch_add(1, at(Point::JoinsRelease, Ordering::Release));
     crash::point("join: joins moved");
     fence(Point::H2, Ordering::SeqCst); // H2, pairs with H1
     if is_missing(Point::JoinFloor) {
@@ -337,8 +343,9 @@ pub fn join<T: SlotTable, H: HoldTable>(
 pub fn settle_gate<T: SlotTable>(table: &T, entry: &Entry, position: Position) -> bool {
     move_gate(entry, position);
     crash::point("settle: gate stored");
-    fence(Point::H2, Ordering::SeqCst); // H2, pairs with H1
+    fence(Point::H2Settle, Ordering::SeqCst); // H2, pairs with H1
     claimed(table).get() <= position.get().saturating_add(table.slot_count())
+        || is_missing(Point::SettleLook)
 }
 
 /// Reader: gives up what is before `position`.

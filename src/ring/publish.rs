@@ -76,6 +76,12 @@ impl Publisher {
         if self.index + 1 == table.slot_count() { 0 } else { self.index + 1 }
     }
 
+    /// Whether this publisher gave up the entry at `index` while that was joining.
+    #[cfg(qads_loom)]
+    pub fn has_given_up_joining(&self, index: usize) -> bool {
+        self.gates.has_given_up_joining(index)
+    }
+
     /// Takes the next slot away from readers, so that its payload may be stored to, unless it is held.
     /// `given_up` are entries whose gates do not count any longer.
     ///
@@ -179,7 +185,8 @@ impl Publisher {
         };
         head.sequence.store(self.sequence, Ordering::Relaxed);
         crash::point("skip: sequence stored");
-        head.generation.store(Generation::new(self.next, State::Skipped).word(), Ordering::Release); // W2
+        let ordering = at(Point::SkipRelease, Ordering::Release);
+        head.generation.store(Generation::new(self.next, State::Skipped).word(), ordering); // W2
         crash::point("skip: skipped stored");
         self.step(table);
         self.announce_position(table);
@@ -253,6 +260,11 @@ impl Publisher {
                 return Ok(Err(SlotFault { field: "slot generation", found: word, expected }));
             }
             next = next.max(match generation.state() {
+                State::Published | State::Skipped if is_missing(Point::RecoverUnannounced) => {
+                    position
+                        .next()
+                        .min(Position::new(table.live().published.load(Ordering::Relaxed)))
+                }
                 State::Published | State::Skipped => position.next(),
                 State::Writing if is_missing(Point::RecoverWriting) => position.next(),
                 State::Writing => position,

@@ -24,8 +24,9 @@
 //! *A dead sleeper costs one wake-up call.* The writer lowers the word itself, so a reader killed in
 //! its sleep leaves nothing raised after the next message. A counter would stay raised for ever.
 
+use super::consume::{Cursor, Look};
 use crate::crash;
-use crate::layout::{Live, Waiters};
+use crate::layout::{Live, SlotTable, Waiters};
 use crate::sync::{Ordering, Point, at, fence, is_missing, load_at_u32};
 
 /// Reader: says that it is about to sleep. Returns the value to wait on; the caller looks for a
@@ -38,6 +39,12 @@ pub fn announce(live: &Live, waiters: &Waiters) -> u32 {
     crash::point("sleep: waiters raised");
     fence(Point::R4, Ordering::SeqCst); // R4, pairs with W4
     token
+}
+
+/// Reader: whether there still is nothing at the cursor, after [`announce`]; only then may it sleep.
+#[inline]
+pub fn may_sleep<T: SlotTable>(table: &T, cursor: &mut Cursor) -> bool {
+    matches!(cursor.look(table), Look::Nothing) || is_missing(Point::R4Look)
 }
 
 /// Writer: whether a wake-up call has to be made after a publish. If so, the word to be woken on has
