@@ -112,7 +112,8 @@ fn decode_seeds() -> Vec<Vec<u8>> {
         writer.write_batches(&batches[0].schema(), batches).unwrap();
         reader.read(0).unwrap().expect("just published")
     };
-    let mut seeds = vec![b"\xff\xff\xff\xff\0\0\0\0".to_vec(), stream(&[generate::rows_only(5)])];
+    let mut seeds = fuzz::notes::seeds();
+    seeds.extend([b"\xff\xff\xff\xff\0\0\0\0".to_vec(), stream(&[generate::rows_only(5)])]);
     for (number, data_type) in generate::all_types().iter().enumerate() {
         let nulls = [Nulls::Some, Nulls::None, Nulls::All][number % 3];
         let column = |rows| batch(array(data_type, rows, nulls));

@@ -1,10 +1,10 @@
 //! Any bytes as the Arrow stream in a slot: what every way of reading makes of it is valid, and the same;
-//! what can be read can be published again, and comes out equal.
+//! what can be read can be published again, and comes out equal. (What begins with a mark is for `notes`.)
 
 use qadataswap::arrow_array::{Array, RecordBatch};
 use qadataswap::{Batches, QADataSwapError, Reader, Result, Writer, WriterOptions, create_reader};
 
-use super::is_of_reading;
+use super::{is_of_reading, notes};
 use crate::support::RingName;
 
 /// Rows of null arrays and the like cost no bytes; more than so many are not compared row by row.
@@ -43,6 +43,9 @@ thread_local! {
 }
 
 pub fn run(bytes: &[u8]) {
+    if let Some(rest) = bytes.strip_prefix(notes::MARK) {
+        return notes::run(rest);
+    }
     RING.with(|ring| {
         ring.writer.write_ipc_stream(bytes).unwrap();
         let Some(found) = ring.read() else { return };

@@ -6,6 +6,7 @@ pub mod attach;
 pub mod control;
 pub mod decode;
 pub mod mutate;
+pub mod notes;
 pub mod operations;
 
 use qadataswap::arrow_array::{Array, RecordBatch};
