@@ -42,11 +42,25 @@ fn length() -> impl Strategy<Value = Length> {
 }
 
 fn way(arrow: bool) -> impl Strategy<Value = Way> {
-    let ways =
-        [Way::Read, Way::Read, Way::ReadTo, Way::Skip, Way::ReadValue, Way::Lease, Way::Lease];
-    let of_arrow =
-        [Way::ReadArrow, Way::ReadBatches, Way::ReadArrowZeroCopy, Way::ReadBatchesZeroCopy];
-    let mut ways = ways.to_vec();
+    let of_arrow = [
+        Way::ReadArrow,
+        Way::ReadBatches,
+        Way::ReadArrowZeroCopy,
+        Way::ReadBatchesZeroCopy,
+        Way::ReadArrowUnchecked,
+    ];
+    let mut ways = vec![
+        Way::Read,
+        Way::Read,
+        Way::ReadTo,
+        Way::Skip,
+        Way::Wait,
+        Way::ReadValue,
+        Way::ReadExact(VALUE_BYTES),
+        Way::ReadExact(CAPACITY),
+        Way::Lease,
+        Way::Lease,
+    ];
     if arrow {
         ways.extend(of_arrow);
     }
@@ -67,8 +81,19 @@ fn how() -> impl Strategy<Value = How> {
     )
 }
 
-/// Actions; with record batches, if `arrow`.
-fn action(arrow: bool) -> impl Strategy<Value = Action> {
+fn on_slow_reader() -> impl Strategy<Value = OnSlowReader> {
+    select(vec![
+        OnSlowReader::Refuse,
+        OnSlowReader::Wait { limit_ms: 0 },
+        OnSlowReader::Wait { limit_ms: 1 },
+        OnSlowReader::Evict { grace_ms: 0 },
+        OnSlowReader::Evict { grace_ms: 1 },
+    ])
+}
+
+/// Actions; with record batches and the end of the ring's name, if `shared`.
+fn action(shared: bool) -> impl Strategy<Value = Action> {
+    let arrow = shared;
     let reserve = (length(), 0..=CAPACITY, any::<bool>())
         .prop_map(|(len, used, publish)| Action::Reserve { len, used, publish });
     let write_batches = move |count| {
@@ -85,19 +110,15 @@ fn action(arrow: bool) -> impl Strategy<Value = Action> {
         2 => (0usize..8).prop_map(Action::Rejoin),
         2 => Just(Action::TakeOver(0)),
         2 => (1u64..7).prop_map(Action::TakeOver),
-        1 => Just(Action::Close),
+        2 => on_slow_reader().prop_map(Action::SetOnSlowReader),
+        // After it there is little left to do.
+        1 => prop::bool::weighted(0.2)
+            .prop_map(move |end| if end && shared { Action::Unlink } else { Action::Close }),
     ]
 }
 
 fn config() -> impl Strategy<Value = Config> {
-    let on_slow_reader = select(vec![
-        OnSlowReader::Refuse,
-        OnSlowReader::Wait { limit_ms: 0 },
-        OnSlowReader::Wait { limit_ms: 1 },
-        OnSlowReader::Evict { grace_ms: 0 },
-        OnSlowReader::Evict { grace_ms: 1 },
-    ]);
-    (on_slow_reader, prop::bool::weighted(0.9))
+    (on_slow_reader(), prop::bool::weighted(0.9))
         .prop_map(|(on_slow_reader, rollover)| Config { on_slow_reader, rollover })
 }
 

@@ -10,6 +10,8 @@ use crate::model::{Action, CAPACITY, Config, How, Length, Way, World};
 use crate::support::raw;
 
 const MOST_ACTIONS: usize = 250;
+const POLICIES: [OnSlowReader; 3] =
+    [OnSlowReader::Refuse, OnSlowReader::Evict { grace_ms: 0 }, OnSlowReader::Wait { limit_ms: 0 }];
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut random = raw::Random(5);
@@ -28,13 +30,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
 
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    let policies = [
-        OnSlowReader::Refuse,
-        OnSlowReader::Evict { grace_ms: 0 },
-        OnSlowReader::Wait { limit_ms: 0 },
-    ];
     let how = input.byte();
-    let on_slow_reader = policies[how as usize % 3];
+    let on_slow_reader = POLICIES[how as usize % 3];
     let config = Config { on_slow_reader, rollover: how & 0x80 == 0 };
     let mut world = World::<Shm>::new(config, 1 + input.below(6));
     for _ in 0..MOST_ACTIONS {
@@ -72,6 +69,8 @@ fn act(world: &mut World<Shm>, input: &mut Input<'_>) {
         8 => Action::Detach(input.byte() as usize),
         9 => Action::Release(input.byte() as usize),
         10 if how % 4 == 3 => Action::Close,
+        10 if how % 16 == 2 => Action::Unlink,
+        10 if how % 4 == 1 => Action::SetOnSlowReader(POLICIES[input.below(3) as usize]),
         10 => Action::TakeOver(0),
         _ => Action::TakeOver(1 + input.below(6)),
     };
@@ -92,6 +91,10 @@ fn way_of(byte: u8) -> Way {
         Way::ReadBatches,
         Way::ReadArrowZeroCopy,
         Way::ReadBatchesZeroCopy,
+        Way::ReadArrowUnchecked,
+        Way::ReadExact(CAPACITY),
+        Way::ReadExact(usize::from(byte & 15)),
+        Way::Wait,
     ];
     ways[(byte & 0x7f) as usize % ways.len()]
 }

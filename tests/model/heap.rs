@@ -223,6 +223,14 @@ impl Backend for Heap {
         self.control.closed.store(true, Ordering::Relaxed);
     }
 
+    fn unlink(&mut self) {
+        panic!("on the heap nothing has a name");
+    }
+
+    fn set_on_slow_reader(&mut self, on_slow_reader: OnSlowReader) {
+        self.config.on_slow_reader = on_slow_reader;
+    }
+
     fn write(&mut self, message: &Message) -> Result<(), Refusal> {
         self.claim(message.bytes.len())?;
         self.publish(&message.bytes);
@@ -290,6 +298,7 @@ impl Backend for Heap {
         loop {
             let table = reader.table.clone();
             match reader.cursor.look(&*table) {
+                Look::Message(_) | Look::Lapped if way == Way::Wait => return (Seen::There, None),
                 Look::Message(found) => {
                     let (seen, held) = match reader.take(&table, &found, way) {
                         Ok(taken) => taken,
@@ -321,7 +330,7 @@ impl Backend for Heap {
                     if self.control.closed.load(Ordering::Relaxed) {
                         return (Seen::Closed, None);
                     }
-                    reader.counts.timeouts += 1;
+                    reader.counts.timeouts += u64::from(way != Way::Wait);
                     return (Seen::Nothing, None);
                 }
             }
@@ -395,6 +404,7 @@ impl HeapReader {
         let len = message.length;
         match way {
             Way::ReadInto(size) if size < len => return Err(Seen::BufferTooSmall(len)),
+            Way::ReadExact(size) if size != len => return Err(Seen::SizeMismatch(len)),
             Way::ReadValue if len != VALUE_BYTES => return Err(Seen::SizeMismatch(len)),
             Way::Skip => return Ok((Seen::Skipped, None)),
             _ => {}

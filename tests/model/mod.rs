@@ -49,7 +49,10 @@ pub enum Action {
     Release(usize),
     /// A new writer, for a ring of so many slots; as many as there are, if 0.
     TakeOver(u64),
+    SetOnSlowReader(OnSlowReader),
     Close,
+    /// Removes the ring, by its writer or after it was closed. Readers read on what they have; nobody else comes.
+    Unlink,
 }
 
 /// How long a message is.
@@ -79,21 +82,33 @@ pub enum Way {
     ReadTo,
     /// Into a buffer of this size.
     ReadInto(usize),
+    /// Into a buffer that has to have the message's size.
+    ReadExact(usize),
     /// As a value of eight bytes.
     ReadValue,
     Skip,
+    /// Waits for no time.
+    Wait,
     Lease,
     ReadArrow,
     ReadBatches,
     ReadArrowZeroCopy,
     ReadBatchesZeroCopy,
+    /// Without validation, where there are batches; else as [`ReadArrowZeroCopy`](Self::ReadArrowZeroCopy).
+    ReadArrowUnchecked,
 }
 
 pub const VALUE_BYTES: usize = 8;
 
 impl Way {
     fn holds(self) -> bool {
-        matches!(self, Self::Lease | Self::ReadArrowZeroCopy | Self::ReadBatchesZeroCopy)
+        matches!(
+            self,
+            Self::Lease
+                | Self::ReadArrowZeroCopy
+                | Self::ReadBatchesZeroCopy
+                | Self::ReadArrowUnchecked
+        )
     }
 }
 
@@ -125,6 +140,8 @@ pub enum Seen {
     Message(Rc<Message>),
     /// A message, not looked at.
     Skipped,
+    /// There is something to be had, or to be told.
+    There,
     Nothing,
     Closed,
     Overrun(u64),
@@ -146,6 +163,8 @@ pub trait Backend {
     /// Drops the writer, if there is one, and makes another for so many slots.
     fn take_over(&mut self, slots: u64) -> Result<(), Refusal>;
     fn close(&mut self);
+    fn unlink(&mut self);
+    fn set_on_slow_reader(&mut self, on_slow_reader: OnSlowReader);
     fn write(&mut self, message: &Message) -> Result<(), Refusal>;
     /// Reserves so many bytes; stores and publishes the message, if there is one.
     fn reserve(&mut self, len: usize, message: Option<&Message>) -> Result<(), Refusal>;
@@ -222,7 +241,7 @@ impl<B: Backend> World<B> {
                 }
             }
             Action::Attach(how) => {
-                if readers < MOST_READERS {
+                if readers < MOST_READERS && !self.model.removed {
                     self.model.attach(*how);
                     self.readers.push(self.backend.attach(how));
                 }
@@ -233,7 +252,7 @@ impl<B: Backend> World<B> {
                 }
             }
             Action::Rejoin(reader) => {
-                if readers > 0 {
+                if readers > 0 && !self.model.removed {
                     let reader = reader % readers;
                     let expected = self.model.rejoin(reader);
                     same(&action, self.backend.rejoin(&mut self.readers[reader]), expected);
@@ -252,10 +271,24 @@ impl<B: Backend> World<B> {
                     self.model.leases.remove(held);
                 }
             }
+            Action::TakeOver(_) if self.model.removed => {}
             Action::TakeOver(slots) => {
                 let slots = if *slots == 0 { self.model.current().slots } else { *slots };
                 let expected = self.model.take_over(slots);
                 same(&action, self.backend.take_over(slots), expected);
+            }
+            Action::SetOnSlowReader(on_slow_reader) => {
+                self.model.config.on_slow_reader = *on_slow_reader;
+                self.backend.set_on_slow_reader(*on_slow_reader);
+            }
+            Action::Unlink => {
+                // Readers of a ring that nobody has closed find out only after some time.
+                let told = self.model.has_writer() || self.model.closed;
+                if told && !self.model.removed {
+                    self.model.close();
+                    self.model.removed = true;
+                    self.backend.unlink();
+                }
             }
             Action::Close => {
                 if self.model.has_writer() {
@@ -311,7 +344,7 @@ impl<B: Backend> World<B> {
     pub fn finish(mut self) {
         for reader in 0..self.readers.len() {
             let mut tries = 0;
-            while self.model.reader(reader).sequence < self.model.sequence {
+            while self.model.reader(reader).sequence < self.model.last_for(reader) {
                 self.act(Action::Rejoin(reader));
                 self.act(Action::Read(reader, Way::Read));
                 tries += 1;

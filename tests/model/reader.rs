@@ -105,11 +105,14 @@ fn read(way: Way, message: &Rc<Message>) -> (Seen, bool) {
         (Way::Read | Way::ReadTo | Way::Lease, _) => whole(),
         (Way::ReadInto(size), _) if size < len => (Seen::BufferTooSmall(len), false),
         (Way::ReadInto(_), _) => whole(),
+        (Way::ReadExact(size), _) if size != len => (Seen::SizeMismatch(len), false),
+        (Way::ReadExact(_), _) => whole(),
+        (Way::Wait, _) => (Seen::There, false),
         (Way::ReadValue, _) if len != VALUE_BYTES => (Seen::SizeMismatch(len), false),
         (Way::ReadValue, _) => whole(),
         (Way::Skip, _) => (Seen::Skipped, true),
         (_, None) => (Seen::NotArrow, true),
-        (Way::ReadArrowZeroCopy, Some(batches)) if batches.len() > 1 => {
+        (Way::ReadArrowZeroCopy | Way::ReadArrowUnchecked, Some(batches)) if batches.len() > 1 => {
             (Seen::NotOneBatch(batches.len()), false)
         }
         (_, Some(_)) => whole(),
@@ -148,8 +151,21 @@ impl Ring {
         let reader = &self.readers[index];
         let counts = reader.counts;
         assert_eq!(counts.consumed + counts.lost, counts.sequence - reader.first);
-        let lag = self.current().next - counts.position;
+        // One that is in another segment can no longer ask how far the ring has got.
+        let known = if self.removed { &self.segments[reader.segment] } else { self.current() };
+        let lag = known.next - counts.position;
         ReaderCounts { leases: self.leases_of(reader.id), lag, ..counts }
+    }
+
+    /// Number of the message after the last that a reader can get, or be told of.
+    pub fn last_for(&self, index: usize) -> u64 {
+        let reader = &self.readers[index];
+        match reader.gate {
+            _ if !self.removed => self.sequence,
+            // There is nothing left to join.
+            Gate::Lost(_) => reader.counts.sequence,
+            Gate::None | Gate::Held => self.segments[reader.segment].sequence,
+        }
     }
 
     fn leases_of(&self, reader: u64) -> u64 {
@@ -189,6 +205,7 @@ impl Ring {
                     }
                     return (seen, leased);
                 }
+                None if position < segment.next && way == Way::Wait => return (Seen::There, false),
                 // Overwritten.
                 None if position < segment.next => {
                     if reader.gate == Gate::Held {
@@ -202,7 +219,7 @@ impl Ring {
                 }
                 None => {
                     reader.gate_position = position;
-                    if reader.segment < newest {
+                    if reader.segment < newest && !self.removed {
                         let lost = reader.follow(newest, &self.segments[newest]);
                         if reader.gate == Gate::Held && lost > 0 {
                             return (reader.evict(lost), false);
@@ -215,7 +232,7 @@ impl Ring {
                     if self.closed {
                         return (Seen::Closed, false);
                     }
-                    reader.counts.timeouts += 1;
+                    reader.counts.timeouts += u64::from(way != Way::Wait);
                     return (Seen::Nothing, false);
                 }
             }

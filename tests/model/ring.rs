@@ -80,10 +80,12 @@ pub struct Leased {
 }
 
 pub struct Ring {
-    config: Config,
+    pub config: Config,
     pub segments: Vec<Segment>,
     pub sequence: u64,
     pub closed: bool,
+    /// Nobody finds it by its name any more.
+    pub removed: bool,
     writer: Option<WriterCounts>,
     epoch: u64,
     /// Gates that were set up so far.
@@ -114,6 +116,7 @@ impl Ring {
             segments: vec![Segment { slots, capacity, first: 0, kept, next: 0, sequence: 0 }],
             sequence: 0,
             closed: false,
+            removed: false,
             writer: None,
             epoch: 0,
             joins: 0,

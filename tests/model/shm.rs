@@ -7,8 +7,8 @@ use std::sync::Arc;
 use qadataswap::arrow_array::{Int64Array, RecordBatch, StringArray};
 use qadataswap::arrow_schema::SchemaRef;
 use qadataswap::{
-    Batches, Lease, QADataSwapError, Reader, ReaderOptions, Result, Writer, WriterOptions,
-    create_reader, create_writer,
+    Batches, Lease, OnSlowReader, QADataSwapError, Reader, ReaderOptions, Result, Writer,
+    WriterOptions, create_reader, create_writer,
 };
 
 use super::{
@@ -102,6 +102,20 @@ impl Backend for Shm {
 
     fn close(&mut self) {
         self.writer.take().expect("there is one").close().unwrap();
+    }
+
+    fn unlink(&mut self) {
+        match self.writer.take() {
+            Some(writer) => writer.unlink().unwrap(),
+            None => qadataswap::unlink(self.name.name()).unwrap(),
+        }
+    }
+
+    fn set_on_slow_reader(&mut self, on_slow_reader: OnSlowReader) {
+        self.config.on_slow_reader = on_slow_reader;
+        if let Some(writer) = &self.writer {
+            writer.set_on_slow_reader(on_slow_reader);
+        }
     }
 
     fn write(&mut self, message: &Message) -> std::result::Result<(), Refusal> {
@@ -261,6 +275,16 @@ fn read(
             let mut buffer = vec![0; size];
             reader.read_into(&mut buffer, 0)?.map(|len| (bytes(&buffer[..len]), None))
         }
+        Way::ReadExact(size) => {
+            let mut buffer = vec![0; size];
+            reader.read_exact(&mut buffer, 0)?.then(|| (bytes(&buffer), None))
+        }
+        Way::Wait => reader.wait(0)?.then_some((Seen::There, None)),
+        Way::ReadArrowUnchecked if expected.is_some_and(|message| message.batches.is_some()) => {
+            // SAFETY: the message is one that this program has encoded, and nobody else stores to the ring.
+            let found = unsafe { reader.read_arrow_zero_copy_unchecked(0) }?;
+            found.map(|found| (joined(found.clone()), hold(vec![found])))
+        }
         Way::ReadValue => {
             reader.read_value::<[u8; VALUE_BYTES]>(0)?.map(|found| (bytes(&found), None))
         }
@@ -270,7 +294,7 @@ fn read(
         Way::ReadBatches => {
             reader.read_batches(0)?.map(checked).map(|found| (decoded(&found), None))
         }
-        Way::ReadArrowZeroCopy => {
+        Way::ReadArrowZeroCopy | Way::ReadArrowUnchecked => {
             reader.read_arrow_zero_copy(0)?.map(|found| (joined(found.clone()), hold(vec![found])))
         }
         Way::ReadBatchesZeroCopy => reader

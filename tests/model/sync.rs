@@ -20,3 +20,7 @@ pub fn load_acquire(word: &AtomicU64) -> u64 {
 pub fn load_acquire_u32(word: &AtomicU32) -> u32 {
     word.load(Ordering::Acquire)
 }
+
+pub fn load_at_u32(_point: Point, word: &AtomicU32) -> u32 {
+    word.load(Ordering::Acquire)
+}
