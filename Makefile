@@ -80,11 +80,12 @@ model:
 	@if command -v spin >/dev/null; then model/run.sh; \
 		else echo "skipped: the Promela models (make model), because spin is not installed"; fi
 
-# Processes killed at every named point (src/crash.rs), and wherever these points are met at random. Only the crates
-# here are built anew for it, not what they depend on.
+# Processes killed or stopped at named points (src/crash.rs), and killed wherever these points are met at random. Only
+# the crates here are built anew for it, not what they depend on.
+CRASH_TESTS = --test crash_points --test stopped --test storm
 crash:
-	$(CARGO) clippy $(LOCKED) --workspace --bins --test crash_points --test storm -- -D warnings --cfg qads_crash
-	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/storm/crash-rustc $(CARGO) test $(LOCKED) --workspace --test crash_points --test storm
+	$(CARGO) clippy $(LOCKED) --workspace --bins $(CRASH_TESTS) -- -D warnings --cfg qads_crash
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/storm/crash-rustc $(CARGO) test $(LOCKED) --workspace $(CRASH_TESTS)
 
 # SECONDS=600 for ten minutes, SEED=N for the choices of an earlier one.
 SECONDS = 60

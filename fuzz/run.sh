@@ -19,10 +19,10 @@ limits="-timeout=60 -malloc_limit_mb=1024 -rss_limit_mb=3072"
 # Whatever becomes of the process, its rings go with it.
 pid=
 tidy() {
-    [ -z "$pid" ] || { kill "$pid" 2>/dev/null || true; rm -f /dev/shm/qads_test-*-"$pid"-*; }
+    [ -z "$pid" ] || rm -f /dev/shm/qads_test-*-"$pid"-*
     pid=
 }
-trap tidy EXIT
+trap '[ -z "$pid" ] || kill "$pid" 2>/dev/null || true; tidy' EXIT
 trap 'exit 130' INT TERM
 
 # Runs target $1 with the other arguments; its result.

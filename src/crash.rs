@@ -3,7 +3,8 @@
 //!
 //! Compiled in only with `--cfg qads_crash` (`make crash`); otherwise a point is nothing. The process whose
 //! environment says `QADATASWAP_CRASH_POINT=NAME` kills itself with SIGKILL when it comes to that point,
-//! with `NAME:COUNT` the COUNT-th time. [`arm`] says so later, when what leads there has been done.
+//! with `NAME:COUNT` the COUNT-th time. [`arm`] says so later, when what leads there has been done; [`arm_stop`]
+//! has it stop there instead, so that others can act in between, until somebody sends it SIGCONT.
 
 /// The points, by what has just been done.
 #[cfg(qads_crash)]
@@ -73,25 +74,26 @@ mod armed {
     struct Wanted {
         name: String,
         left: AtomicU64,
+        signal: libc::c_int,
     }
 
     impl Wanted {
         /// From `NAME` or `NAME:COUNT`. (A name has a colon of its own.)
-        fn parse(text: &str) -> Self {
+        fn parse(text: &str, signal: libc::c_int) -> Self {
             let count = text.rsplit_once(':').and_then(|(name, count)| {
                 let count = count.parse().ok()?;
                 Some((name, count))
             });
             let (name, count) = count.unwrap_or((text, 1));
             check(name);
-            Self { name: name.to_owned(), left: AtomicU64::new(count) }
+            Self { name: name.to_owned(), left: AtomicU64::new(count), signal }
         }
 
         fn meet(&self, name: &str) {
             if self.name == name && self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
-                let (process, signal) = (std::process::id() as libc::pid_t, libc::SIGKILL);
-                // SAFETY: a plain system call, which does not return.
-                unsafe { libc::kill(process, signal) };
+                // To this thread, which gets it before it goes on.
+                // SAFETY: a plain system call; at SIGKILL it does not return.
+                unsafe { libc::raise(self.signal) };
             }
         }
     }
@@ -108,19 +110,28 @@ mod armed {
     /// # Panics
     /// If there is no such point, or the second time.
     pub fn arm(point: &str) {
-        assert!(ARMED.set(Wanted::parse(point)).is_ok(), "armed already");
+        assert!(ARMED.set(Wanted::parse(point, libc::SIGKILL)).is_ok(), "armed already");
+    }
+
+    /// [`arm`], but it stops there as if by SIGSTOP.
+    ///
+    /// # Panics
+    /// As [`arm`].
+    pub fn arm_stop(point: &str) {
+        assert!(ARMED.set(Wanted::parse(point, libc::SIGSTOP)).is_ok(), "armed already");
     }
 
     /// A point that has been reached: the end, if it is the one that was named.
     pub fn point(name: &'static str) {
         check(name);
-        let from_environment = || std::env::var("QADATASWAP_CRASH_POINT").ok();
-        let from_environment =
-            FROM_ENVIRONMENT.get_or_init(|| from_environment().map(|text| Wanted::parse(&text)));
+        let from_environment = FROM_ENVIRONMENT.get_or_init(|| {
+            let text = std::env::var("QADATASWAP_CRASH_POINT").ok()?;
+            Some(Wanted::parse(&text, libc::SIGKILL))
+        });
         for wanted in from_environment.iter().chain(ARMED.get()) {
             wanted.meet(name);
         }
     }
 }
 #[cfg(qads_crash)]
-pub use armed::{arm, point};
+pub use armed::{arm, arm_stop, point};

@@ -28,6 +28,7 @@ fn child_process() {
         ("half-made-control", meet_control_without_memory),
         ("take-over", take_over_when_full),
         ("roll-over", roll_over_when_full),
+        ("stay", stay_when_full),
         ("prefault", prefault_more_than_there_is),
     ]);
 }
@@ -284,6 +285,19 @@ fn roll_over_when_full(_: Parent, _: &[String]) {
     expect_numbers(&reader, 0, 9);
 }
 
+/// What a move that failed would have taken, a reader that joins may have.
+fn stay_when_full(_: Parent, _: &[String]) {
+    let name = "stayed";
+    let writer = WriterOptions::new(4).slot_capacity(100_000).create(name).unwrap();
+    for number in 0..5 {
+        writer.write(&numbered::message(number, 100_000)).unwrap();
+    }
+    Ballast::new().fill();
+    no_space(writer.write(&numbered::message(5, 100_001)), name);
+    let options = ReaderOptions::new().attach_timeout_ms(0).lossless(true);
+    expect_numbers(&options.attach(name).unwrap(), 1, 5);
+}
+
 fn prefault_more_than_there_is(_: Parent, _: &[String]) {
     let name = "prefault";
     let options = WriterOptions::new(64).slot_capacity(100_000).prefault(true);
@@ -351,6 +365,11 @@ fn takeover_keeps_what_is_there() {
 #[test]
 fn rollover_fails_cleanly_and_the_ring_stays_usable() {
     plays_well("roll-over", &[]);
+}
+
+#[test]
+fn rollover_that_fails_costs_a_reader_that_joins_nothing() {
+    plays_well("stay", &[]);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod support;
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use qadataswap::{
     QADataSwapError, ReaderOptions, ReaderStats, Start, WaitStrategy, Writer, WriterOptions,
 };
-use support::raw::Random;
+use support::raw::{self, Random};
 use support::threads::{Thread, wait_until};
 use support::{Child, Parent, RingName};
 
@@ -363,5 +364,47 @@ fn sleepers_are_woken_when_the_ring_ends_or_moves() {
             first.unlink().unwrap()
         }
         assert!(matches!(sleeper.woken(), Err(QADataSwapError::Closed)));
+    }
+}
+
+/// Sleeps on the word that readers of the ring sleep on, as one does whose writer died before it woke it.
+fn sleep_on_the_word(ring: &RingName) -> (Thread, JoinHandle<()>) {
+    let file = std::fs::File::open(ring.data_path()).unwrap();
+    let (tell, hear) = std::sync::mpsc::channel();
+    let handle = std::thread::spawn(move || {
+        let (shared, readable) = (libc::MAP_SHARED, libc::PROT_READ);
+        // SAFETY: a mapping of the header at a place of the kernel's choice; the object has that size.
+        let start = unsafe {
+            libc::mmap(std::ptr::null_mut(), 4096, readable, shared, file.as_raw_fd(), 0)
+        };
+        assert_ne!(start, libc::MAP_FAILED);
+        let word = start.wrapping_byte_add(raw::WAKE_SEQUENCE as usize).cast::<u32>();
+        // SAFETY: the word is in the mapping and aligned; others store to it atomically.
+        let now = unsafe { AtomicU32::from_ptr(word) }.load(Ordering::Acquire);
+        tell.send(Thread::current()).unwrap();
+        let (for_ever, wait) = (std::ptr::null::<libc::timespec>(), libc::FUTEX_WAIT);
+        // SAFETY: the word stays mapped; the kernel only reads it.
+        unsafe { libc::syscall(libc::SYS_futex, word, wait, now, for_ever) };
+        // SAFETY: the mapping made above, which nobody uses any more.
+        unsafe { libc::munmap(start, 4096) };
+    });
+    let thread = hear.recv().unwrap();
+    wait_until(|| thread.sleeps_on_shared_futex());
+    (thread, handle)
+}
+
+#[test]
+fn sleepers_are_woken_when_another_writer_takes_over() {
+    let ring = RingName::new("taken-over");
+    drop(writer(ring.name()));
+    for _ in 0..20 {
+        let (thread, sleeper) = sleep_on_the_word(&ring);
+        drop(writer(ring.name()));
+        wait_until(|| {
+            let asleep = thread.sleeps_on_shared_futex();
+            assert!(!asleep || sleeper.is_finished(), "still asleep");
+            sleeper.is_finished()
+        });
+        sleeper.join().unwrap();
     }
 }

@@ -191,6 +191,11 @@ impl Child {
     /// Stops the process as a debugger would, and waits until it is stopped.
     pub fn stop(&self) {
         self.signal(libc::SIGSTOP);
+        self.wait_until_stopped();
+    }
+
+    /// Waits until the process has been stopped, or has stopped itself.
+    pub fn wait_until_stopped(&self) {
         let mut status = 0;
         // SAFETY: waits for a child of this process; `status` outlives the call.
         unsafe { libc::waitpid(self.pid() as libc::pid_t, &mut status, libc::WUNTRACED) };
