@@ -24,6 +24,7 @@ pub const POINTS: &[&str] = &[
     "claim: writing stored",
     "skip: sequence stored",
     "skip: skipped stored",
+    "payload: half stored",
     "publish: payload stored",
     "publish: head stored",
     "publish: published stored",

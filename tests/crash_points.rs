@@ -46,6 +46,7 @@ const SCENARIOS: &[(Act, &[&str])] = &[
             "claim: claimed stored",
             "claim: gates passed",
             "claim: writing stored",
+            "payload: half stored",
             "publish: payload stored",
             "publish: head stored",
             "publish: published stored",

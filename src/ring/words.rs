@@ -22,6 +22,21 @@ const STRING_BYTES: usize = 256;
 #[inline]
 pub fn store(words: &[AtomicU64], bytes: &[u8]) {
     assert!(bytes.len() <= words.len() * WORD, "message exceeds the slot");
+    // A copy has no named step, so that a test which wants a writer to die in the middle of one gets two.
+    #[cfg(qads_crash)]
+    let (words, bytes) = {
+        let half = bytes.len() / WORD / 2;
+        let (first, second) = bytes.split_at(half * WORD);
+        store_run(words, first);
+        crate::crash::point("payload: half stored");
+        (&words[half..], second)
+    };
+    store_run(words, bytes);
+}
+
+/// [`store`], where there is room.
+#[inline(always)]
+fn store_run(words: &[AtomicU64], bytes: &[u8]) {
     #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
     if bytes.len() >= STRING_BYTES {
         // SAFETY: `words` covers `bytes.len()` bytes, and its atomics may be stored to through a
