@@ -53,7 +53,7 @@ fn a_leased_message_is_not_overwritten() {
 
 #[test]
 fn nor_after_a_lap() {
-    check(3, || overwriter(2, 3));
+    check(2, || overwriter(2, 3));
 }
 
 /// Two readers lease one slot; one of them did before, and ends its lease meanwhile.

@@ -45,14 +45,14 @@ fn one_sleeper_gets_every_message() {
 
 #[test]
 fn two_sleepers_do_not_lose_each_others_wake_up() {
-    check(2, || sleepers(2, 2));
+    check(3, || sleepers(2, 1));
 }
 
 broken_twins! {
     without_the_writers_fence_a_wake_up_is_lost: W4, AWAKE, 3, || sleepers(1, 2);
     without_the_readers_fence_a_wake_up_is_lost: R4, AWAKE, 3, || sleepers(1, 2);
     without_the_second_look_a_wake_up_is_lost: R4Look, AWAKE, 3, || sleepers(1, 2);
-    without_the_second_look_two_sleepers_lose_one: R4Look, AWAKE, 2, || sleepers(2, 2);
+    without_the_second_look_two_sleepers_lose_one: R4Look, AWAKE, 3, || sleepers(2, 1);
     without_moving_the_futex_word_a_wake_up_is_lost: W5Move, AWAKE, 3, || sleepers(1, 2);
     without_the_release_of_the_futex_word_a_wake_up_is_lost: W5, AWAKE, 3, || sleepers(1, 2);
     without_the_acquire_of_the_futex_word_a_wake_up_is_lost: R5, AWAKE, 3, || sleepers(1, 2);
