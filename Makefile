@@ -125,7 +125,7 @@ $(CARGO_FUZZ) $(CARGO_LLVM_COV):
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 SANITIZED = CARGO_TARGET_DIR=target/$@ RUSTC_BOOTSTRAP=1
 SANITIZE_FLAGS = -Cunsafe-allow-abi-mismatch=sanitizer
-THREAD_TESTS = heap_threads waiting wake_ups leases gates zero_copy_leases noise gates_across leases_across \
+THREAD_TESTS = heap_threads waiting wake_ups leases gates zero_copy_leases noise gates_across \
 	hold_hostile holds_access create_race release handles
 MEMORY_TESTS = $(THREAD_TESTS) properties arrow_properties arrow_types small_batches corpus bad_slots reservations
 

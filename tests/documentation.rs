@@ -97,3 +97,18 @@ fn files_that_are_named_are_there() {
     }
     assert!(named > 40, "the documents were not understood: {named} files");
 }
+
+#[test]
+fn every_test_is_said_to_check_something() {
+    let document = text("docs/verification.md");
+    let mut missing = Vec::new();
+    for folder in ["tests", "loom-tests/tests"] {
+        for entry in fs::read_dir(root().join(folder)).expect("a directory of the project") {
+            let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+            if name.ends_with(".rs") && !document.contains(&name) {
+                missing.push(name);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/verification.md says nothing of {missing:?}");
+}
