@@ -269,7 +269,8 @@ fn open_control(
     {
         return Ok(control);
     }
-    // Left by an earlier ring of this name, or never finished. Only the ring's writer comes here.
+    // Left by an earlier ring of this name, or never finished. Only the ring's writer comes here, and claims
+    // nothing in a segment before `first_segment`: readers rest on that whose entries are in the old one.
     let _ = shm::unlink(&object);
     let segment = Segment::create(&object).map_err(on_ring)?;
     segment
