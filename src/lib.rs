@@ -91,7 +91,8 @@ mod wait;
 pub use crate::{
     api::{
         Lease, OnOverrun, OnSlowReader, Reader, ReaderOptions, ReaderStats, Reservation, Writer,
-        WriterOptions, WriterStats, create_reader, create_writer, list, unlink,
+        WriterOptions, WriterStats, create_reader, create_writer, list, observe, unlink,
+        unlink_by_force,
     },
     error::{HoldsReason, QADataSwapError, Result},
     layout::INLINE_BYTES,

@@ -74,7 +74,7 @@ pub(super) fn try_data_segment(name: &RingName, options: &ReaderOptions) -> Resu
 
 /// Whether the header's `published` fits the slots: the last position published must still be in its
 /// slot, or a later one.
-fn check_published(data: &DataSegment) -> std::result::Result<(), HeaderFault> {
+pub(super) fn check_published(data: &DataSegment) -> std::result::Result<(), HeaderFault> {
     let (first, _) = data.origin();
     let published = load_acquire(&data.live().published); // R3, pairs with W3
     if published <= first {

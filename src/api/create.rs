@@ -265,7 +265,8 @@ fn open_control(
     let on_ring = |error: SysError| error.on_allocation(name.as_str(), 32768);
     let object = name.control_object();
     if let Ok(segment) = Segment::open(&object, Access::ReadWrite)
-        && let Some(control) = ControlSegment::attach(segment, ring_id).map_err(on_ring)?
+        && let Some(control) =
+            ControlSegment::attach(segment, ring_id, Access::ReadWrite).map_err(on_ring)?
     {
         return Ok(control);
     }

@@ -6,6 +6,7 @@ mod attach;
 mod create;
 mod held;
 mod lease;
+pub mod observe;
 mod options;
 mod reader;
 mod reading;
@@ -105,7 +106,27 @@ pub fn unlink(name: &str) -> Result<()> {
     }
 }
 
-/// Names of the rings on this machine, sorted.
+/// Removes the ring `name` even if it has a live writer, which then goes on into memory that nobody new can
+/// find (and takes the name again if a message makes it move to larger slots). Readers that are attached go on
+/// reading from it.
+///
+/// # Errors
+/// [`NotFound`](QADataSwapError::NotFound); [`PermissionDenied`](QADataSwapError::PermissionDenied).
+///
+/// ```
+/// let name = format!("doc-unlink-by-force-{}", std::process::id());
+/// let writer = qadataswap::create_writer(&name, 4)?;
+/// assert!(qadataswap::unlink(&name).is_err());
+/// qadataswap::unlink_by_force(&name)?;
+/// assert!(!qadataswap::list()?.contains(&name));
+/// # drop(writer);
+/// # Ok::<(), qadataswap::QADataSwapError>(())
+/// ```
+pub fn unlink_by_force(name: &str) -> Result<()> {
+    remove_objects(&RingName::new(name)?)
+}
+
+/// Names of the rings on this machine, sorted. More about each is told by [`observe::Observer`].
 ///
 /// # Errors
 /// [`SystemCall`](QADataSwapError::SystemCall) if `/dev/shm` cannot be read.

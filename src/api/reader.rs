@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 
 #[cfg(feature = "arrow")]
 use super::arrow_reading::Arrived;
+use super::observe::MessageKind;
 use super::reading::{Gate, Inner};
 use super::source::{Source, Taken};
 use super::{Lease, ReaderOptions, ReaderStats, check_fork};
@@ -16,7 +17,7 @@ use crate::crash;
 use crate::error::{QADataSwapError, Result};
 use crate::name::RingName;
 use crate::ring::consume::{Found, Look, Message};
-use crate::ring::words;
+use crate::ring::{Descriptor, words};
 use crate::shm;
 use crate::wait::{Step, Wait};
 
@@ -518,6 +519,39 @@ impl Reader {
             }
         }
         Ok(true)
+    }
+
+    /// Waits like [`wait`](Self::wait) and says what the next message is, without consuming it; `None` if the
+    /// time is up. For those who do not know whether a ring has bytes or Arrow.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    ///
+    /// An example is at [`MessageKind`](crate::observe::MessageKind).
+    pub fn next_kind(&self, timeout_ms: u64) -> Result<Option<MessageKind>> {
+        if !self.wait(timeout_ms)? {
+            return Ok(None);
+        }
+        let inner = &*self.inner.borrow();
+        // A copy: where a lapped reader goes on, and what it lost, is for the read to say.
+        let mut cursor = inner.cursor;
+        for _ in 0..FREE_RETRIES {
+            match cursor.look(&*inner.data) {
+                Look::Message(found) => {
+                    let kind = Descriptor::from_word(found.kind_word());
+                    if found.is_intact() {
+                        // One that cannot be is for the read to refuse.
+                        return Ok(Some(kind.map_or(MessageKind::Bytes, |kind| kind.kind.into())));
+                    }
+                }
+                Look::Lapped => {
+                    // None: the writer went round meanwhile, and another look is needed anyway.
+                    let _ = cursor.resume(&*inner.data);
+                }
+                Look::Nothing => {}
+            }
+        }
+        Ok(Some(MessageKind::Bytes))
     }
 
     /// Whether a message could be leased now, if there was one: gives the errors that

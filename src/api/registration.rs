@@ -35,7 +35,7 @@ impl Registration {
         kind: EntryKind,
     ) -> Result<Self, HoldsReason> {
         let segment = Segment::open(&name.control_object(), Access::ReadWrite)?;
-        let control = ControlSegment::attach(segment, data.identity().ring_id)?
+        let control = ControlSegment::attach(segment, data.identity().ring_id, Access::ReadWrite)?
             .ok_or(HoldsReason::NoControlSegment)?;
         let index = control.take_entry()?.ok_or(HoldsReason::NoFreeEntry)?;
         let made_in = shm::fork_generation();

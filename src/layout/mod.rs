@@ -16,7 +16,8 @@ mod segment;
 pub use control::Holds;
 pub use control::{Entry, EntryKind, HoldTable, LEASES_PER_ENTRY, Waiters};
 pub use data::{
-    FIRST_POSITION_LIMIT, Immutable, Live, POSITION_LIMIT, RingState, Slot, SlotHead, SlotTable,
+    FIRST_POSITION_LIMIT, Header, Immutable, Live, POSITION_LIMIT, RingState, Slot, SlotHead,
+    SlotTable,
 };
 #[cfg(not(qads_loom))]
 pub use geometry::{Geometry, INLINE_BYTES, INLINE_OFFSET, MAX_PAYLOAD_BYTES, STREAM_OFFSET};

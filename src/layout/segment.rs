@@ -146,6 +146,19 @@ impl DataSegment {
         header_at(&self.segment, self.segment.mapped().0)
     }
 
+    /// The header of a segment that [`attach`](Self::attach) refused, and all that is wrong with it. Nothing if
+    /// there is none to look at.
+    pub fn refused_header(segment: &Segment) -> Option<(&Header, Vec<HeaderFault>)> {
+        let (start, len) = segment.mapped();
+        if len < size_of::<Header>() {
+            return None;
+        }
+        let header = header_at(segment, start);
+        let mut faults = Vec::new();
+        examine_header(header, len as u64, |fault| faults.push(fault));
+        Some((header, faults))
+    }
+
     /// Sizes and offsets.
     #[inline(always)]
     pub fn geometry(&self) -> &Geometry {
@@ -169,7 +182,12 @@ impl DataSegment {
 
     /// Whether a writer lives (another handle than this one).
     pub fn has_live_writer(&self) -> Result<bool, SysError> {
-        self.segment.is_locked_elsewhere(WRITER_LOCK)
+        Self::is_writer_alive(&self.segment)
+    }
+
+    /// The same, of a segment that need not be sound.
+    pub fn is_writer_alive(segment: &Segment) -> Result<bool, SysError> {
+        segment.is_locked_elsewhere(WRITER_LOCK)
     }
 
     /// Says who writes from now on.
@@ -189,6 +207,23 @@ impl DataSegment {
         to.pid.store(from.pid.load(Ordering::Relaxed), Ordering::Relaxed);
         to.start_ticks.store(from.start_ticks.load(Ordering::Relaxed), Ordering::Relaxed);
         to.epoch.store(from.epoch.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Index of the first slot at or after `index` whose first page has memory behind it.
+    pub fn next_slot_with_memory(&self, mut index: u64) -> Result<Option<u64>, SysError> {
+        while index < self.geometry.slot_count {
+            let offset = self.geometry.slot_offset(index);
+            let page = offset - offset % 4096;
+            match self.segment.next_data(page)? {
+                None => return Ok(None),
+                Some(at) if at == page => return Ok(Some(index)),
+                Some(at) => {
+                    let beyond = at.saturating_sub(self.geometry.header_bytes);
+                    index = beyond.div_ceil(self.geometry.slot_stride).max(index + 1);
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Whether the slot's first page has memory behind it, so that looking at it is safe.
@@ -246,7 +281,7 @@ impl SlotTable for DataSegment {
 
 #[inline(always)]
 fn header_at(_segment: &Segment, start: NonNull<u8>) -> &Header {
-    // SAFETY: both callers pass the start of `_segment`'s mapping, which is page-aligned and at least
+    // SAFETY: all callers pass the start of `_segment`'s mapping, which is page-aligned and at least
     // a header long; every bit pattern is a Header; it holds atomics only; the mapping lives as long
     // as the segment, which the result borrows.
     unsafe { start.cast::<Header>().as_ref() }
@@ -254,23 +289,43 @@ fn header_at(_segment: &Segment, start: NonNull<u8>) -> &Header {
 
 /// Checks everything in a header that can be checked; each field is read once.
 fn check_header(header: &Header, size: u64) -> Result<(Geometry, Identity), HeaderFault> {
+    let mut first = None;
+    let found = examine_header(header, size, |fault| {
+        first.get_or_insert(fault);
+    });
+    match (first, found) {
+        (None, Some(found)) => Ok(found),
+        (fault, _) => Err(fault.unwrap_or(HeaderFault::NotReady)),
+    }
+}
+
+/// Tells all that is wrong with a header. Without a result, what was wrong last left nothing to go on with.
+fn examine_header(
+    header: &Header,
+    size: u64,
+    mut say: impl FnMut(HeaderFault),
+) -> Option<(Geometry, Identity)> {
     use HeaderFault::Field;
     let fixed = &header.immutable;
     // Pairs with the Release store in `set_ready`.
-    match load_acquire(&fixed.magic) {
-        Immutable::MAGIC => {}
-        0 => return Err(HeaderFault::NotReady),
-        other => return Err(Field("magic", other, Immutable::MAGIC)),
-    }
+    let fault = match load_acquire(&fixed.magic) {
+        Immutable::MAGIC => None,
+        0 => Some(HeaderFault::NotReady),
+        other => Some(Field("magic", other, Immutable::MAGIC)),
+    };
     // Relaxed from here on: ordered by the load of the magic number.
     let version = fixed.abi_version.load(Ordering::Relaxed);
-    if version != Immutable::ABI_VERSION {
-        return Err(HeaderFault::Version(version));
+    let other_version =
+        (version != Immutable::ABI_VERSION).then_some(HeaderFault::Version(version));
+    if let Some(fault) = fault.or(other_version) {
+        say(fault);
+        return None;
     }
     let slot_count = fixed.slot_count.load(Ordering::Relaxed);
     let payload_capacity = fixed.payload_capacity.load(Ordering::Relaxed);
     let Ok(geometry) = Geometry::new(slot_count, payload_capacity) else {
-        return Err(Field("slot_count or payload_capacity", slot_count, payload_capacity));
+        say(Field("slot_count or payload_capacity", slot_count, payload_capacity));
+        return None;
     };
     let features = fixed.features.load(Ordering::Relaxed);
     let must_be = [
@@ -283,7 +338,7 @@ fn check_header(header: &Header, size: u64) -> Result<(Geometry, Identity), Head
     ];
     for (field, found, expected) in must_be {
         if found != expected {
-            return Err(Field(field, found, expected));
+            say(Field(field, found, expected));
         }
     }
     let identity = Identity {
@@ -294,21 +349,21 @@ fn check_header(header: &Header, size: u64) -> Result<(Geometry, Identity), Head
         holds: features & Immutable::HOLDS != 0,
     };
     if identity.first_position >= FIRST_POSITION_LIMIT {
-        return Err(Field("first_position", identity.first_position, FIRST_POSITION_LIMIT));
+        say(Field("first_position", identity.first_position, FIRST_POSITION_LIMIT));
     }
     // A position takes at most one message.
     if identity.first_sequence > identity.first_position {
-        return Err(Field("first_sequence", identity.first_sequence, identity.first_position));
+        say(Field("first_sequence", identity.first_sequence, identity.first_position));
     }
     let published = load_acquire(&header.live.published);
     if !(identity.first_position..POSITION_LIMIT).contains(&published) {
-        return Err(Field("published", published, identity.first_position));
+        say(Field("published", published, identity.first_position));
     }
     let state = header.owner.state.load(Ordering::Relaxed);
     if RingState::from_word(state).is_none() {
-        return Err(Field("state", state.into(), RingState::Superseded as u64));
+        say(Field("state", state.into(), RingState::Superseded as u64));
     }
-    Ok((geometry, identity))
+    Some((geometry, identity))
 }
 
 /// FNV-1a over the words of the immutable line: catches a header that was partly overwritten.
@@ -362,13 +417,18 @@ impl ControlSegment {
         Ok(control)
     }
 
-    /// Maps an existing object; `None` if it is not the control segment of the ring `ring_id`.
-    pub fn attach(mut segment: Segment, ring_id: u64) -> Result<Option<Self>, SysError> {
+    /// Maps an existing object; `None` if it is not the control segment of the ring `ring_id`. With
+    /// [`Access::Read`] nothing may be stored to it.
+    pub fn attach(
+        mut segment: Segment,
+        ring_id: u64,
+        access: Access,
+    ) -> Result<Option<Self>, SysError> {
         // Without memory (see `DataSegment::attach`) it was never finished.
         if segment.size()? != CONTROL_BYTES as u64 || segment.next_data(0)? != Some(0) {
             return Ok(None);
         }
-        segment.map(CONTROL_BYTES, Access::ReadWrite)?;
+        segment.map(CONTROL_BYTES, access)?;
         let control = Self { segment };
         let header = control.header();
         let fits = load_acquire(&header.magic) == ControlHeader::MAGIC
@@ -387,6 +447,11 @@ impl ControlSegment {
     pub fn first_segment(&self) -> u64 {
         // Relaxed: stored before the magic number, which was checked.
         self.header().first_segment.load(Ordering::Relaxed)
+    }
+
+    /// Whether the entry at `index` has a living owner (another handle than this one).
+    pub fn is_entry_owned(&self, index: usize) -> Result<bool, SysError> {
+        self.segment.is_locked_elsewhere(entry_lock(index))
     }
 
     fn header(&self) -> &ControlHeader {

@@ -108,6 +108,11 @@ impl<'t> Found<'t> {
         Ok(Message { words, first_word: descriptor.first_word, length })
     }
 
+    /// What the message is and where it starts, as it is stored (see [`Descriptor`]).
+    pub fn kind_word(&self) -> u32 {
+        self.kind
+    }
+
     /// The note that comes with an Arrow stream, if one does.
     #[cfg(feature = "arrow")]
     pub fn note(&self) -> Option<Note> {

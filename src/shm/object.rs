@@ -31,6 +31,19 @@ pub struct Backing {
     pub huge_pages: bool,
 }
 
+/// What the file system says of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectFacts {
+    /// Its size.
+    pub bytes: u64,
+    /// Bytes of it that have memory.
+    pub committed_bytes: u64,
+    /// Permissions.
+    pub mode: u32,
+    /// User id of its owner.
+    pub owner: u32,
+}
+
 /// An open shared-memory object and its mapping.
 #[derive(Debug)]
 pub struct Segment {
@@ -104,6 +117,18 @@ impl Segment {
         // SAFETY: the descriptor is open and `stat` outlives the call.
         check("fstat", unsafe { libc::fstat(self.fd(), &mut stat) })?;
         Ok(stat)
+    }
+
+    /// What the file system says of the object.
+    pub fn facts(&self) -> Result<ObjectFacts, SysError> {
+        let stat = self.stat()?;
+        Ok(ObjectFacts {
+            bytes: stat.st_size as u64,
+            // In blocks of 512 bytes, whatever the file system's own are.
+            committed_bytes: stat.st_blocks as u64 * 512,
+            mode: stat.st_mode & 0o7777,
+            owner: stat.st_uid,
+        })
     }
 
     /// Size in bytes.

@@ -5,10 +5,10 @@
 //! that neither processes nor shared memory are left behind ([`parent`]).
 
 mod book;
-mod clock;
+pub mod clock;
 mod events;
 mod parent;
-mod process;
+pub mod process;
 pub mod reader;
 mod report;
 mod tape;

@@ -1,0 +1,110 @@
+//! How a verb ends when it does not end well, and the exit codes that all verbs share.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use parquet::errors::ParquetError;
+use qadataswap::QADataSwapError;
+use qadataswap::arrow_schema::ArrowError;
+
+/// What a verb gives back.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// Told by every verb's `--help`.
+pub const EXIT_CODES: &str =
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C.";
+
+/// Why a verb did not do what it was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// It could not be done; the text says what was wrong and what to do.
+    Failed(String),
+    /// It was asked for wrongly.
+    Usage(String),
+    /// Ctrl-C, or another signal of this number; everything is tidied up.
+    Stopped(i32),
+    /// Whoever read the output has gone (`| head`): nothing that anybody needs to be told.
+    NobodyListens,
+}
+
+impl Failure {
+    /// The exit code; says on standard error what there is to say.
+    pub fn report(self, verb: &str) -> ExitCode {
+        match self {
+            Self::Failed(text) => {
+                eprintln!("qads {verb}: {text}");
+                ExitCode::FAILURE
+            }
+            Self::Usage(text) => {
+                eprintln!("qads {verb}: {text}\nSee 'qads {verb} --help'.");
+                ExitCode::from(2)
+            }
+            // As shells report a death by signal.
+            Self::Stopped(signal) => ExitCode::from(128 + signal as u8),
+            Self::NobodyListens => ExitCode::SUCCESS,
+        }
+    }
+
+    /// The same with what was being worked on put before it.
+    pub fn about(self, what: impl fmt::Display) -> Self {
+        match self {
+            Self::Failed(text) => Self::Failed(format!("{what}: {text}")),
+            Self::Usage(text) => Self::Usage(format!("{what}: {text}")),
+            other => other,
+        }
+    }
+}
+
+/// A failure with this text.
+pub fn failed(text: impl fmt::Display) -> Failure {
+    Failure::Failed(text.to_string())
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::NobodyListens,
+            _ => failed(error),
+        }
+    }
+}
+
+impl From<QADataSwapError> for Failure {
+    fn from(error: QADataSwapError) -> Self {
+        match error {
+            QADataSwapError::InvalidName => Self::Usage(error.to_string()),
+            QADataSwapError::NotFound { .. } => {
+                failed(format!("{error} ('qads ls' shows those that are there)"))
+            }
+            _ => failed(error),
+        }
+    }
+}
+
+impl From<ArrowError> for Failure {
+    fn from(error: ArrowError) -> Self {
+        match error {
+            ArrowError::IoError(_, error) => error.into(),
+            ArrowError::ExternalError(error) => match error.downcast::<io::Error>() {
+                Ok(error) => (*error).into(),
+                Err(error) => failed(error),
+            },
+            // Writers of text wrap what the output said.
+            error if error.to_string().contains("Broken pipe") => Self::NobodyListens,
+            error => failed(error),
+        }
+    }
+}
+
+impl From<ParquetError> for Failure {
+    fn from(error: ParquetError) -> Self {
+        failed(error)
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        io::Error::from(error).into()
+    }
+}

@@ -1,0 +1,92 @@
+//! Messages of a ring, whether bytes or Arrow, as what the verbs work on: record batches.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use qadataswap::arrow_array::{ArrayRef, BinaryArray, RecordBatch, UInt64Array};
+use qadataswap::arrow_schema::{DataType, Field, Schema, SchemaRef};
+use qadataswap::observe::{Message, MessageKind};
+use qadataswap::{Batches, QADataSwapError, Reader};
+
+/// Metadata of a schema by which plain bytes are known that were recorded as a table.
+const MARK: (&str, &str) = ("qadataswap.messages", "bytes");
+/// The column that has them.
+const MESSAGE: &str = "message";
+
+/// A message that a reader has consumed.
+#[derive(Debug)]
+pub enum Arrived {
+    Arrow { sequence: u64, batches: Batches },
+    Bytes { sequence: u64, bytes: Vec<u8> },
+}
+
+impl Arrived {
+    /// Which message of the ring it is, from 0.
+    pub fn sequence(&self) -> u64 {
+        match self {
+            Self::Arrow { sequence, .. } | Self::Bytes { sequence, .. } => *sequence,
+        }
+    }
+
+    /// The message as a table: bytes become one with a row.
+    pub fn into_batches(self) -> Batches {
+        match self {
+            Self::Arrow { batches, .. } => batches,
+            Self::Bytes { sequence, bytes } => {
+                let batch = table_of_bytes(sequence, &bytes);
+                Batches { schema: batch.schema(), batches: vec![batch] }
+            }
+        }
+    }
+}
+
+/// Reads the next message, whatever it is; `None` if there is none within `timeout_ms`.
+///
+/// # Errors
+/// Those of [`Reader::read_batches`].
+pub fn next(reader: &Reader, timeout_ms: u64) -> Result<Option<Arrived>, QADataSwapError> {
+    let Some(kind) = reader.next_kind(timeout_ms)? else { return Ok(None) };
+    let arrived = match kind {
+        MessageKind::Arrow => reader
+            .read_batches(0)?
+            .map(|batches| Arrived::Arrow { sequence: consumed(reader), batches }),
+        _ => reader.read(0)?.map(|bytes| Arrived::Bytes { sequence: consumed(reader), bytes }),
+    };
+    Ok(arrived)
+}
+
+/// Sequence of the message that was consumed last.
+fn consumed(reader: &Reader) -> u64 {
+    reader.stats().sequence.saturating_sub(1)
+}
+
+/// The schema of an Arrow message; `None` for plain bytes.
+pub fn schema_of(message: &Message) -> Result<Option<SchemaRef>, QADataSwapError> {
+    match message.kind {
+        MessageKind::Arrow => Ok(Some(message.batches()?.schema)),
+        _ => Ok(None),
+    }
+}
+
+fn table_of_bytes(sequence: u64, bytes: &[u8]) -> RecordBatch {
+    let fields = vec![
+        Field::new("sequence", DataType::UInt64, false),
+        Field::new(MESSAGE, DataType::Binary, false),
+    ];
+    let metadata = HashMap::from([(MARK.0.to_owned(), MARK.1.to_owned())]);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt64Array::from_value(sequence, 1)),
+        Arc::new(BinaryArray::from_iter_values([bytes])),
+    ];
+    RecordBatch::try_new(Arc::new(Schema::new_with_metadata(fields, metadata)), columns)
+        .expect("two columns of one row")
+}
+
+/// The plain bytes that a table was made of, if it was; a message to a row.
+pub fn bytes_of_table(batch: &RecordBatch) -> Option<&BinaryArray> {
+    let schema = batch.schema_ref();
+    if schema.metadata().get(MARK.0).is_none_or(|value| value != MARK.1) {
+        return None;
+    }
+    batch.column_by_name(MESSAGE)?.as_any().downcast_ref()
+}

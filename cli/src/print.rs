@@ -1,0 +1,184 @@
+//! Batches on standard output: tables, JSON lines, CSV, an Arrow IPC stream; and bytes as hex.
+
+use std::io::{self, BufWriter, Stdout, Write};
+
+use arrow_cast::display::FormatOptions;
+use arrow_cast::pretty::pretty_format_batches_with_options;
+use arrow_ipc::writer::StreamWriter;
+use qadataswap::Batches;
+use qadataswap::arrow_array::RecordBatch;
+use qadataswap::arrow_schema::SchemaRef;
+
+use crate::failure::{Outcome, failed};
+use crate::messages::Arrived;
+use crate::rings::Content;
+use crate::text::{self, Look, painted};
+
+/// How batches are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Tables for people, with the schema; bytes in hex
+    Table,
+    /// A JSON object per row
+    Json,
+    /// CSV, with a line of names whenever the schema changes
+    Csv,
+    /// An Arrow IPC stream
+    Arrow,
+}
+
+/// Bytes of a message that the hex view shows, unless told otherwise.
+pub const HEX_BYTES: usize = 512;
+
+/// Where batches go.
+pub struct Printer {
+    format: Format,
+    out: BufWriter<Stdout>,
+    schema: Option<SchemaRef>,
+    stream: Option<StreamWriter<Vec<u8>>>,
+    hex_bytes: usize,
+    colours: bool,
+}
+
+impl Printer {
+    pub fn new(format: Format, hex_bytes: usize) -> Self {
+        let out = BufWriter::new(io::stdout());
+        let colours = text::colours();
+        Self { format, out, schema: None, stream: None, hex_bytes, colours }
+    }
+
+    /// Prints a message. `change` says which of its rows and columns are wanted.
+    pub fn print(
+        &mut self,
+        message: Arrived,
+        change: impl Fn(&RecordBatch) -> Outcome<RecordBatch>,
+    ) -> Outcome {
+        let sequence = message.sequence();
+        if self.format == Format::Table
+            && let Arrived::Bytes { bytes, .. } = &message
+        {
+            // A condition may be on its number.
+            let whole = bytes.clone();
+            let batches = message.into_batches();
+            let wanted = batches.batches.iter().map(&change).collect::<Outcome<Vec<_>>>()?;
+            if wanted.iter().any(|batch| batch.num_rows() > 0) {
+                self.print_hex(sequence, &whole)?;
+            }
+            return Ok(());
+        }
+        let Batches { schema, batches } = message.into_batches();
+        let wanted = batches.iter().map(&change).collect::<Outcome<Vec<_>>>()?;
+        let schema = wanted.first().map_or(schema, |batch| batch.schema());
+        match self.format {
+            Format::Table => self.print_table(sequence, schema, &wanted),
+            Format::Json => self.print_json(&wanted),
+            Format::Csv => self.print_csv(schema, &wanted),
+            Format::Arrow => self.print_stream(schema, &wanted),
+        }
+    }
+
+    /// Sends on what is buffered.
+    pub fn flush(&mut self) -> Outcome {
+        Ok(self.out.flush()?)
+    }
+
+    /// Ends the output, where its format has an end.
+    pub fn finish(mut self) -> Outcome {
+        if let Some(stream) = self.stream.take() {
+            self.out.write_all(&stream.into_inner()?)?;
+        }
+        self.flush()
+    }
+
+    fn is_new(&mut self, schema: &SchemaRef) -> bool {
+        let is_new = self.schema.as_ref() != Some(schema);
+        self.schema = Some(schema.clone());
+        is_new
+    }
+
+    fn print_table(&mut self, sequence: u64, schema: SchemaRef, batches: &[RecordBatch]) -> Outcome {
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        if rows == 0 && !batches.is_empty() {
+            return Ok(());
+        }
+        if self.is_new(&schema) {
+            let line = Content::Arrow(schema.as_ref().clone()).line();
+            writeln!(self.out, "{}", painted(&line, Look::Dim, self.colours))?;
+        }
+        let plural = if rows == 1 { "" } else { "s" };
+        let title = format!("message {}, {rows} row{plural}", text::grouped(sequence));
+        writeln!(self.out, "{}", painted(&title, Look::Bold, self.colours))?;
+        if rows > 0 {
+            let options = FormatOptions::new().with_null("null").with_display_error(true);
+            let table = pretty_format_batches_with_options(batches, &options)?.to_string();
+            // Strings of somebody else's making may hold what moves the cursor.
+            for line in table.lines() {
+                writeln!(self.out, "{}", text::tame(line))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn print_json(&mut self, batches: &[RecordBatch]) -> Outcome {
+        let builder = arrow_json::WriterBuilder::new().with_explicit_nulls(true);
+        let mut writer = builder.build::<_, arrow_json::writer::LineDelimited>(&mut self.out);
+        for batch in batches {
+            writer.write(batch)?;
+        }
+        Ok(writer.finish()?)
+    }
+
+    fn print_csv(&mut self, schema: SchemaRef, batches: &[RecordBatch]) -> Outcome {
+        let header = self.is_new(&schema);
+        let builder = arrow_csv::WriterBuilder::new().with_header(header);
+        let mut text = Vec::new();
+        let mut writer = builder.build(&mut text);
+        for batch in batches {
+            writer.write(batch)?;
+        }
+        drop(writer);
+        Ok(self.out.write_all(&text)?)
+    }
+
+    fn print_stream(&mut self, schema: SchemaRef, batches: &[RecordBatch]) -> Outcome {
+        if self.is_new(&schema) && self.stream.is_some() {
+            return Err(failed(
+                "the schema has changed, and an Arrow stream has just one; use --format json",
+            ));
+        }
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            None => self.stream.insert(StreamWriter::try_new(Vec::new(), &schema)?),
+        };
+        for batch in batches {
+            stream.write(batch)?;
+        }
+        self.out.write_all(stream.get_ref())?;
+        stream.get_mut().clear();
+        Ok(())
+    }
+
+    /// As `hexdump -C` has it.
+    fn print_hex(&mut self, sequence: u64, bytes: &[u8]) -> Outcome {
+        let title = format!("message {}, {} bytes", text::grouped(sequence), bytes.len());
+        writeln!(self.out, "{}", painted(&title, Look::Bold, self.colours))?;
+        let shown = &bytes[..bytes.len().min(self.hex_bytes)];
+        for (line, chunk) in shown.chunks(16).enumerate() {
+            let mut hex = String::new();
+            for at in 0..16 {
+                let byte = chunk.get(at).map_or("  ".to_owned(), |byte| format!("{byte:02x}"));
+                hex += &byte;
+                hex += if at == 7 { "  " } else { " " };
+            }
+            let visible = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+            let text: String =
+                chunk.iter().map(|byte| if visible(byte) { *byte as char } else { '.' }).collect();
+            writeln!(self.out, "{:08x}  {hex} |{text}|", line * 16)?;
+        }
+        if shown.len() < bytes.len() {
+            let more = format!("... {} more bytes (--bytes)", bytes.len() - shown.len());
+            writeln!(self.out, "{}", painted(&more, Look::Dim, self.colours))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! Files to replay, as batches one after the other: never more of one in memory than a batch.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_csv::reader::Format;
+use arrow_ipc::reader::{FileReader, StreamReader};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use qadataswap::arrow_array::RecordBatch;
+use qadataswap::arrow_schema::{ArrowError, SchemaRef};
+
+use crate::failure::{Outcome, failed};
+
+/// First bytes of the formats that say what they are; streams begin with a continuation marker.
+const FILE_MAGIC: &[u8; 6] = b"ARROW1";
+const PARQUET_MAGIC: &[u8; 4] = b"PAR1";
+const CONTINUATION: [u8; 4] = [0xff; 4];
+/// Where in a file of the IPC file format its stream may begin, as writers align it.
+const STREAM_STARTS: [u64; 2] = [8, 64];
+/// Rows of a batch of what has no batches of its own.
+const USUAL_ROWS: usize = 1024;
+/// Lines of a CSV file by which the types of its columns are found.
+const CSV_LINES: usize = 1000;
+
+/// A file that is being read.
+pub struct Input {
+    schema: SchemaRef,
+    batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>,
+    has_messages: bool,
+    /// It may end in the middle of a batch.
+    is_partial: bool,
+}
+
+impl Input {
+    /// Opens a file. What has no batches of its own gives batches of `rows` rows.
+    pub fn open(path: &Path, rows: Option<usize>) -> Outcome<Self> {
+        let mut file = File::open(path)?;
+        let mut magic = Vec::new();
+        file.by_ref().take(8).read_to_end(&mut magic)?;
+        file.rewind()?;
+        let rows = rows.unwrap_or(USUAL_ROWS);
+        let opened = if magic.starts_with(FILE_MAGIC) {
+            guarded(|| open_file(file))
+        } else if magic.starts_with(PARQUET_MAGIC) {
+            guarded(|| open_parquet(file, rows))
+        } else if magic.starts_with(&CONTINUATION) {
+            guarded(|| open_stream(file, false))
+        } else if magic.is_empty() {
+            return Err(failed("it is empty"));
+        } else if std::str::from_utf8(&magic).is_err_and(|error| error.error_len().is_some()) {
+            return Err(failed("not an Arrow IPC stream or file, nor Parquet, nor CSV"));
+        } else {
+            guarded(|| open_csv(file, rows))
+        };
+        opened.map_err(|error| failed(format!("cannot be read: {}", shortened(&error))))
+    }
+
+    /// The schema of all batches.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Whether its batches are the messages that were recorded.
+    pub fn has_messages(&self) -> bool {
+        self.has_messages
+    }
+}
+
+impl Iterator for Input {
+    type Item = Outcome<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match guarded(|| self.batches.next().transpose()) {
+            Ok(batch) => batch.map(Ok),
+            // What a killed recorder had not written whole.
+            Err(_) if self.is_partial => None,
+            Err(error) => Some(Err(failed(format!("cannot be read: {}", shortened(&error))))),
+        }
+    }
+}
+
+/// Decoders of files panic on some that are malformed. Nobody needs to see where.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(read));
+    std::panic::set_hook(hook);
+    result.unwrap_or_else(|_| Err(ArrowError::IpcError("malformed".into())))
+}
+
+/// What a decoder has to say, without the half of the file that it may quote.
+fn shortened(error: &ArrowError) -> String {
+    let text: String = error.to_string().chars().take(200).collect();
+    crate::text::tame(&text)
+}
+
+fn open_stream(file: File, is_partial: bool) -> Result<Input, ArrowError> {
+    let reader = StreamReader::try_new(BufReader::new(file), None)?;
+    let schema = reader.schema();
+    Ok(Input { schema, batches: Box::new(reader), has_messages: true, is_partial })
+}
+
+fn open_file(mut file: File) -> Result<Input, ArrowError> {
+    let again = file.try_clone()?;
+    match FileReader::try_new(BufReader::new(again), None) {
+        Ok(reader) => {
+            let schema = reader.schema();
+            Ok(Input { schema, batches: Box::new(reader), has_messages: true, is_partial: false })
+        }
+        // One that was never finished has no footer; up to there it is a stream.
+        Err(error) => {
+            for start in STREAM_STARTS {
+                let mut marker = [0; 4];
+                file.seek(SeekFrom::Start(start))?;
+                if file.read_exact(&mut marker).is_ok() && marker == CONTINUATION {
+                    file.seek(SeekFrom::Start(start))?;
+                    return open_stream(file, true);
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+fn open_parquet(file: File, rows: usize) -> Result<Input, ArrowError> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(rows).build()?;
+    let schema = qadataswap::arrow_array::RecordBatchReader::schema(&reader);
+    Ok(Input { schema, batches: Box::new(reader), has_messages: false, is_partial: false })
+}
+
+fn open_csv(mut file: File, rows: usize) -> Result<Input, ArrowError> {
+    let format = Format::default().with_header(true);
+    let (schema, _) = format.infer_schema(&mut BufReader::new(&mut file), Some(CSV_LINES))?;
+    file.seek(io::SeekFrom::Start(0))?;
+    let schema = Arc::new(schema);
+    let reader = arrow_csv::ReaderBuilder::new(schema.clone())
+        .with_format(format)
+        .with_batch_size(rows)
+        .build(file)?;
+    Ok(Input { schema, batches: Box::new(reader), has_messages: false, is_partial: false })
+}

@@ -1,0 +1,161 @@
+//! `qads tail`: the newest messages of a ring, and those that come.
+
+use qadataswap::arrow_array::RecordBatch;
+use qadataswap::observe::Observer;
+use qadataswap::{QADataSwapError, Reader, ReaderOptions, Start, WaitStrategy};
+
+use crate::failure::{Failure, Outcome, failed};
+use crate::filter::{self, Condition};
+use crate::messages;
+use crate::print::{Format, HEX_BYTES, Printer};
+use crate::signals::Stop;
+
+const EXAMPLES: &str = "\
+Examples:
+  qads tail ticks                                   the newest ten messages
+  qads tail ticks -n 1 --columns ts,price           two columns of the newest
+  qads tail ticks --follow --where 'price > 100'    rows as they come, until the ring ends or Ctrl-C
+  qads tail ticks -f -n 0 --format json | jq .price
+  qads tail ticks -f --lossless --format csv > ticks.csv
+
+Without --lossless nobody waits for it: what is overwritten before it is printed is counted on standard error. It is
+no registered reader then and cannot disturb the ring. With --lossless the writer waits for it, as its options say.";
+
+/// How long a wait for a message is that a signal may end.
+const SLICE_MS: u64 = 100;
+
+/// Print a ring's newest messages
+#[derive(clap::Args, Debug)]
+#[command(after_help = format!("{EXAMPLES}\n\n{}\n\n{}", filter::HELP, crate::failure::EXIT_CODES))]
+pub struct TailArguments {
+    /// The ring
+    name: String,
+    /// How many messages of those that are there
+    #[arg(short = 'n', long = "messages", value_name = "N", default_value_t = 10)]
+    messages: u64,
+    /// Go on with those that come
+    #[arg(long, short)]
+    follow: bool,
+    /// Only these columns, in this order
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Only rows for which this holds
+    #[arg(long = "where", value_name = "CONDITION")]
+    condition: Option<Condition>,
+    /// How messages are printed
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Miss nothing: have the writer wait
+    #[arg(long)]
+    lossless: bool,
+    /// Bytes of a message of bytes that are shown
+    #[arg(long, value_name = "N", default_value_t = HEX_BYTES)]
+    bytes: usize,
+    /// How long to wait for a ring that is not there yet, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    attach_timeout_ms: u64,
+}
+
+pub fn run(arguments: &TailArguments) -> Outcome {
+    let stop = Stop::on_signals()?;
+    let reader = ReaderOptions::new()
+        .start(if arguments.messages == 0 { Start::Next } else { Start::Oldest })
+        .register(arguments.lossless)
+        .lossless(arguments.lossless)
+        .wait(WaitStrategy::Sleep)
+        .attach_timeout_ms(arguments.attach_timeout_ms)
+        .attach(&arguments.name)?;
+    let end = newest_sequence(&arguments.name)?;
+    skip_to(&reader, end.saturating_sub(arguments.messages))?;
+    let mut printer = Printer::new(arguments.format, arguments.bytes);
+    let ended = print_all(arguments, &reader, end, &stop, &mut printer);
+    match ended {
+        // What is there is whole, however it ended.
+        Ok(()) | Err(Failure::Stopped(_)) => printer.finish().and(ended),
+        Err(_) => ended,
+    }
+}
+
+/// Messages published so far.
+fn newest_sequence(name: &str) -> Outcome<u64> {
+    let header = Observer::open(name)?.look()?.header;
+    Ok(header.map_or(0, |header| header.message_count))
+}
+
+/// Passes over messages before this one.
+fn skip_to(reader: &Reader, sequence: u64) -> Outcome {
+    while reader.stats().sequence < sequence {
+        match reader.skip() {
+            Ok(true) => {}
+            Ok(false) | Err(QADataSwapError::Closed) => break,
+            Err(QADataSwapError::CorruptMessage { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn print_all(
+    arguments: &TailArguments,
+    reader: &Reader,
+    end: u64,
+    stop: &Stop,
+    printer: &mut Printer,
+) -> Outcome {
+    let change = |batch: &RecordBatch| -> Outcome<RecordBatch> {
+        let kept = match &arguments.condition {
+            Some(condition) => &condition.filter(batch)?,
+            None => batch,
+        };
+        if arguments.columns.is_empty() { Ok(kept.clone()) } else { project(kept, &arguments.columns) }
+    };
+    let mut lost = reader.stats().lost;
+    loop {
+        stop.check()?;
+        if !arguments.follow && reader.stats().sequence >= end {
+            return Ok(());
+        }
+        let timeout_ms = if arguments.follow { SLICE_MS } else { 0 };
+        // What is printed already is to be seen before anything is waited for.
+        let message = match messages::next(reader, 0) {
+            Ok(None) if timeout_ms > 0 => {
+                printer.flush()?;
+                messages::next(reader, timeout_ms)
+            }
+            result => result,
+        };
+        match message {
+            Ok(Some(message)) => printer.print(message, change)?,
+            Ok(None) if arguments.follow => {}
+            Ok(None) | Err(QADataSwapError::Closed) => return Ok(()),
+            Err(
+                error @ (QADataSwapError::ArrowError(_) | QADataSwapError::CorruptMessage { .. }),
+            ) => eprintln!("qads tail: message {}: {error}", reader.stats().sequence),
+            Err(QADataSwapError::Evicted { lost }) => {
+                let besides = reader.rejoin()?;
+                eprintln!("qads tail: too slow for the writer, {} messages lost", lost + besides);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let now = reader.stats().lost;
+        if now > lost && !arguments.lossless {
+            eprintln!("qads tail: {} messages were overwritten before they were read", now - lost);
+        }
+        lost = now;
+    }
+}
+
+fn project(batch: &RecordBatch, columns: &[String]) -> Outcome<RecordBatch> {
+    let schema = batch.schema_ref();
+    let indices: Result<Vec<usize>, _> = columns
+        .iter()
+        .map(|column| {
+            schema.index_of(column).map_err(|_| {
+                let names: Vec<&str> =
+                    schema.fields().iter().map(|field| field.name().as_str()).collect();
+                failed(format!("there is no column '{column}'; there are: {}", names.join(", ")))
+            })
+        })
+        .collect();
+    Ok(batch.project(&indices?)?)
+}
