@@ -9,6 +9,7 @@
 #   make sanitize    the tests with threads under ThreadSanitizer, these and more under AddressSanitizer
 #   make coverage    how much of src/ the tests reach, file by file
 #   make ffi     the C and C++ interface alone; make install PREFIX=... puts it where programs find it
+#   make pictures  the picture of `qads top` in the README, from a real run
 #   make bench   what a write and a read cost, beside memcpy, and what holds add
 #   make python  the Python package: built, type-checked and tested; make wheel, make bench-python
 
@@ -24,7 +25,7 @@ POLARS = --manifest-path examples/polars/Cargo.toml --target-dir target/polars
 .PHONY: crash storm model
 .PHONY: venv python python-lint python-install python-test wheel bench-python
 .PHONY: fuzz fuzz-smoke fuzz-build fuzz-keep
-.PHONY: sanitize tsan asan coverage
+.PHONY: sanitize tsan asan coverage pictures
 
 demo:
 	$(CARGO) run $(LOCKED) --release -p qads -- demo
@@ -167,6 +168,11 @@ bench:
 # That the benchmarks run; their figures are not looked at.
 bench-once: ffi-cost
 	$(CARGO) bench $(LOCKED) -p qadataswap-bench -- --once
+
+# Real rings, and the real program in a terminal of its own.
+pictures:
+	$(CARGO) build $(LOCKED) --release -p qads
+	$(CARGO) run $(LOCKED) --release -p qads --example picture -- target/release/qads docs/pictures/top.svg
 
 # What the tests of other languages need from PyPI, in an environment of their own.
 venv: $(VENV)/.stamp

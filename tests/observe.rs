@@ -152,7 +152,11 @@ fn damage_to_slots_is_named() {
     for (word, value, field) in cases {
         let raw = ring.restore();
         let at = raw.slot(0, word);
-        if word == raw::LENGTH { raw.set_u32(at, value as u32) } else { raw.set_u64(at, value) }
+        if word == raw::LENGTH {
+            raw.set_u32(at, value as u32)
+        } else {
+            raw.set_u64(at, value)
+        }
         let found = Observer::open(ring.name.name()).unwrap().check().unwrap();
         let named = found.iter().any(|one| one.place == Place::Slot(0) && one.field == field);
         assert!(named, "{field}: {found:?}");

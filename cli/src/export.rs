@@ -67,8 +67,9 @@ pub fn run(arguments: &ExportArguments) -> Outcome {
                     Err(_) => request.respond(Response::empty(500)),
                 },
                 (_, true) => request.respond(Response::empty(405)),
-                (_, false) => request
-                    .respond(Response::from_string("see /metrics\n").with_status_code(404)),
+                (_, false) => {
+                    request.respond(Response::from_string("see /metrics\n").with_status_code(404))
+                }
             };
             // Who asked has gone; others will ask.
             drop(sent);

@@ -141,7 +141,10 @@ fn write_control(out: &mut dyn Write, seen: &Observation, colours: bool) -> io::
     };
     let mut say = |name: &str, value: String| writeln!(out, "  {name:<18} {value}");
     say("first_segment", control.first_segment.to_string())?;
-    say("waiters", (if control.may_be_asleep { "somebody may be asleep" } else { "nobody" }).into())?;
+    say(
+        "waiters",
+        (if control.may_be_asleep { "somebody may be asleep" } else { "nobody" }).into(),
+    )?;
     say("joins", control.joins.to_string())?;
     say("gating", format!("{:#018x}", control.gating))?;
     say("leasing", format!("{:#018x}", control.leasing))?;

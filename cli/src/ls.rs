@@ -132,8 +132,9 @@ pub fn run(arguments: &LsArguments) -> Outcome {
 }
 
 fn write_table(out: &mut dyn Write, found: &[(Option<Rate>, Ring)]) -> io::Result<()> {
-    let heads =
-        ["NAME", "WRITER", "PID", "EPOCH", "SLOTS", "BYTES", "POSITION", "RATE", "READERS", "SCHEMA"];
+    let heads = [
+        "NAME", "WRITER", "PID", "EPOCH", "SLOTS", "BYTES", "POSITION", "RATE", "READERS", "SCHEMA",
+    ];
     let mut table = Table::new(&heads, &[2, 3, 4, 5, 6, 7, 8]);
     for (rate, ring) in found {
         let health = ring.health();

@@ -96,7 +96,12 @@ impl Printer {
         is_new
     }
 
-    fn print_table(&mut self, sequence: u64, schema: SchemaRef, batches: &[RecordBatch]) -> Outcome {
+    fn print_table(
+        &mut self,
+        sequence: u64,
+        schema: SchemaRef,
+        batches: &[RecordBatch],
+    ) -> Outcome {
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if rows == 0 && !batches.is_empty() {
             return Ok(());

@@ -151,8 +151,8 @@ fn content(observer: &Observer) -> Content {
 fn mean_bytes(observer: &Observer) -> Option<f64> {
     let slots = observer.slots_up_to(4096).ok()?;
     let lengths = slots.iter().filter(|slot| slot.state == SlotState::Published);
-    let (count, sum) = lengths
-        .fold((0u64, 0u64), |(count, sum), slot| (count + 1, sum + u64::from(slot.length)));
+    let (count, sum) =
+        lengths.fold((0u64, 0u64), |(count, sum), slot| (count + 1, sum + u64::from(slot.length)));
     (count > 0).then(|| sum as f64 / count as f64)
 }
 
@@ -190,7 +190,8 @@ impl Rates {
         let ring_id = ring.ring_id()?;
         let (_, messages) = ring.progress();
         let now = Instant::now();
-        let before = self.before.get(&ring.name).copied().filter(|before| before.ring_id == ring_id);
+        let before =
+            self.before.get(&ring.name).copied().filter(|before| before.ring_id == ring_id);
         let moved = before.is_some_and(|before| messages != before.messages);
         let next = Before {
             ring_id,

@@ -107,7 +107,11 @@ fn print_all(
             Some(condition) => &condition.filter(batch)?,
             None => batch,
         };
-        if arguments.columns.is_empty() { Ok(kept.clone()) } else { project(kept, &arguments.columns) }
+        if arguments.columns.is_empty() {
+            Ok(kept.clone())
+        } else {
+            project(kept, &arguments.columns)
+        }
     };
     let mut lost = reader.stats().lost;
     loop {

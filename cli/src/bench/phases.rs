@@ -72,7 +72,8 @@ pub const MESSAGES: [Message; 5] = [
 /// Measures latency for a reader that waits in this way.
 pub fn latency(wait: Wait, seconds: f64, stop: &Stop) -> Outcome<Latency> {
     let ring = Ring::choose(None).map_err(failed)?;
-    let writer = WriterOptions::new(SLOTS).slot_capacity(size_of::<Stamped>()).create(ring.name())?;
+    let writer =
+        WriterOptions::new(SLOTS).slot_capacity(size_of::<Stamped>()).create(ring.name())?;
     let (process, said) = start_reader(&ring, &["--wait", wait.word(), "--stamped"])?;
     expect(&said, stop, |line| (line == READY).then_some(()))?;
     let started = monotonic_ns();
@@ -225,4 +226,3 @@ fn expect<T>(
         }
     }
 }
-

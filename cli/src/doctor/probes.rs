@@ -67,8 +67,7 @@ fn shared_memory(root: &Path) -> Finding {
     let Some((size, free)) = space(&root.join("dev/shm")) else {
         return Finding::of(SUBJECT, Level::Bad, "cannot be looked at", "check its permissions");
     };
-    let found =
-        format!("{} free of {}", text::bytes(free as f64), text::bytes(size as f64));
+    let found = format!("{} free of {}", text::bytes(free as f64), text::bytes(size as f64));
     if free < LITTLE_BYTES {
         Finding::of(
             SUBJECT,
@@ -258,9 +257,7 @@ fn governors(root: &Path) -> Vec<String> {
     };
     let mut found: Vec<String> = processors
         .flatten()
-        .filter_map(|entry| {
-            fs::read_to_string(entry.path().join("cpufreq/scaling_governor")).ok()
-        })
+        .filter_map(|entry| fs::read_to_string(entry.path().join("cpufreq/scaling_governor")).ok())
         .map(|governor| governor.trim().to_owned())
         .collect();
     found.sort();
@@ -312,7 +309,10 @@ fn stale_rings() -> Vec<Finding> {
                 SUBJECT,
                 Level::Bad,
                 format!("'{}' is damaged", ring.name),
-                format!("'qads inspect {0}' names what is wrong; 'qads rm --force {0}' removes it", ring.name),
+                format!(
+                    "'qads inspect {0}' names what is wrong; 'qads rm --force {0}' removes it",
+                    ring.name
+                ),
             )),
             Health::Dead | Health::Closed | Health::NotReady => {
                 if matches!(remove::users(&ring.name), Ok(None)) {

@@ -53,7 +53,10 @@ impl Output {
     pub fn check(&self) -> Outcome {
         let first = self.name_of(1);
         if !self.force && first.exists() {
-            return Err(failed(format!("{} exists already (--force replaces it)", first.display())));
+            return Err(failed(format!(
+                "{} exists already (--force replaces it)",
+                first.display()
+            )));
         }
         let folder = match self.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,

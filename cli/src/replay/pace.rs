@@ -44,12 +44,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    pub fn new(
-        factor: f64,
-        column: Option<&str>,
-        unit: Unit,
-        schema: &SchemaRef,
-    ) -> Outcome<Self> {
+    pub fn new(factor: f64, column: Option<&str>, unit: Unit, schema: &SchemaRef) -> Outcome<Self> {
         let is_timestamp = |data_type: &DataType| matches!(data_type, DataType::Timestamp(..));
         let column = match column {
             Some(name) => schema.index_of(name).map_err(|_| {

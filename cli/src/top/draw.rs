@@ -4,7 +4,9 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Cell, Clear, Paragraph, Row as TableRow, Sparkline, Table, TableState};
+use ratatui::widgets::{
+    Block, Cell, Clear, Paragraph, Row as TableRow, Sparkline, Table, TableState,
+};
 
 use super::model::{Model, Order, Row};
 use crate::ls::kind_word;
@@ -54,14 +56,18 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let paused = if model.paused { "  PAUSED" } else { "" };
     let line = Line::from(vec![
         Span::styled("qads top", Style::new().add_modifier(Modifier::BOLD)),
-        Span::raw(format!("  {count} ring{plural}, {order}, every {} ms{paused}", model.interval_ms())),
+        Span::raw(format!(
+            "  {count} ring{plural}, {order}, every {} ms{paused}",
+            model.interval_ms()
+        )),
         Span::styled("  q quit  ? help", Style::new().add_modifier(Modifier::DIM)),
     ]);
     frame.render_widget(line, area);
 }
 
 fn draw_rings(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let head = ["RING", "WRITER", "PID", "MESSAGES", "BYTES", "LATENCY", "AGE", "POSITION", "READERS"];
+    let head =
+        ["RING", "WRITER", "PID", "MESSAGES", "BYTES", "LATENCY", "AGE", "POSITION", "READERS"];
     let head = TableRow::new(head).style(Style::new().add_modifier(Modifier::DIM));
     let rows = model.rows.iter().map(|row| {
         let health = row.ring.health();
@@ -146,8 +152,7 @@ fn draw_ring(frame: &mut Frame<'_>, area: Rect, model: &Model, row: &Row) {
     frame.render_widget(line, content);
     let history = model.history(&row.ring.name, spark.width.into());
     let most = history.iter().copied().max().unwrap_or(0);
-    let [label, line] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(spark);
+    let [label, line] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(spark);
     frame.render_widget(Line::raw(format!("messages per second, up to {}", grouped(most))), label);
     let style = colour(model, Color::Cyan);
     frame.render_widget(Sparkline::default().data(&history).max(most.max(1)).style(style), line);
@@ -175,7 +180,11 @@ fn draw_readers(frame: &mut Frame<'_>, area: Rect, model: &Model, row: &Row) {
             Cell::from(Span::styled(grouped(reader.lost), lost)),
             Cell::from(Span::styled(doing.word(), doing_style)),
             Cell::from(reader.lease_count().to_string()),
-            Cell::from(if slowest == Some(reader.index) { "slowest that is waited for" } else { "" }),
+            Cell::from(if slowest == Some(reader.index) {
+                "slowest that is waited for"
+            } else {
+                ""
+            }),
         ]));
     }
     if rows.is_empty() {

@@ -1,4 +1,7 @@
 //! Runs of `qads demo`, and files for it to replay.
+#![allow(dead_code)] // each test file uses a part of it
+
+pub mod qads;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -190,7 +193,7 @@ impl Drop for Demo {
     }
 }
 
-fn kill(pid: u32, signal: libc::c_int) {
+pub fn kill(pid: u32, signal: libc::c_int) {
     // SAFETY: a plain system call; it touches no memory. The process is this test's own: a child that
     // has not been waited for, or one found by a ring name that nobody else uses.
     assert_eq!(unsafe { libc::kill(pid as libc::pid_t, signal) }, 0);
@@ -230,6 +233,30 @@ impl Outcome {
         assert!(self.stdout.contains(", 0 damaged or out of order"), "{self:?}");
         let last = self.stdout.lines().last().unwrap_or_default();
         assert!(last.starts_with("ok: "), "{self:?}");
+    }
+}
+
+/// Runs a shell script where `/dev/shm` is new and nobody else's, with the binary as `$1`. `None`, said on the terminal,
+/// where such a place cannot be had.
+pub fn run_in_own_memory(script: &str) -> Option<Outcome> {
+    let script = format!("mount -t tmpfs tmpfs /dev/shm || exit 77; {script}");
+    let run = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"])
+        .arg(env!("CARGO_BIN_EXE_qads"))
+        .stdin(Stdio::null())
+        .output();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    match run {
+        Ok(run)
+            if run.status.code() != Some(77) && !text(run.stderr.clone()).contains("unshare:") =>
+        {
+            let (stdout, stderr) = (text(run.stdout), text(run.stderr));
+            Some(Outcome { code: run.status.code(), stdout, stderr })
+        }
+        _ => {
+            println!("skipped: no /dev/shm of one's own to be had here");
+            None
+        }
     }
 }
 

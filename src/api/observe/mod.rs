@@ -147,8 +147,9 @@ impl Observer {
         let mut slots = Vec::new();
         let mut next = 0;
         while slots.len() < most
-            && let Some(index) =
-            data.next_slot_with_memory(next).map_err(|error| error.on_ring(self.name.as_str()))?
+            && let Some(index) = data
+                .next_slot_with_memory(next)
+                .map_err(|error| error.on_ring(self.name.as_str()))?
         {
             slots.push(SlotView::load(index, data.slot(index)));
             next = index + 1;

@@ -1,0 +1,346 @@
+//! `qads record` and `qads replay`: what goes in comes out, whatever happens to whom.
+
+mod support;
+
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_ipc::writer::StreamWriter;
+use arrow_select::concat::concat_batches;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use qadataswap::arrow_array::RecordBatch;
+use qadataswap::{OnSlowReader, WriterOptions};
+use support::qads::{Running, TestRing, await_readers, batch, qads, text, wait_until};
+use support::{RingGuard, Scratch, ring_name};
+
+fn read_stream(path: &Path) -> Vec<RecordBatch> {
+    let file = BufReader::new(File::open(path).expect("there"));
+    let reader = StreamReader::try_new(file, None).expect("a stream");
+    reader.map(|batch| batch.expect("whole")).collect()
+}
+
+fn read_file(path: &Path) -> Vec<RecordBatch> {
+    let file = BufReader::new(File::open(path).expect("there"));
+    let reader = FileReader::try_new(file, None).expect("a file");
+    reader.map(|batch| batch.expect("whole")).collect()
+}
+
+fn read_parquet(path: &Path) -> Vec<RecordBatch> {
+    let file = File::open(path).expect("there");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().unwrap();
+    reader.map(|batch| batch.expect("whole")).collect()
+}
+
+/// All batches as one.
+fn joined(batches: &[RecordBatch]) -> RecordBatch {
+    concat_batches(&batches[0].schema(), batches).expect("one schema")
+}
+
+/// A stream of these batches.
+fn write_stream(path: &Path, batches: &[RecordBatch]) {
+    let file = File::create(path).expect("created");
+    let mut writer = StreamWriter::try_new(file, &batches[0].schema()).expect("a stream");
+    batches.iter().for_each(|batch| writer.write(batch).expect("written"));
+    writer.finish().expect("finished");
+}
+
+/// Replays the file at full speed into recorders of all three formats; gives the files.
+fn through_three_recorders(input: &Path, scratch: &Scratch) -> [PathBuf; 3] {
+    let ring = RingGuard(ring_name());
+    let files = ["out.arrows", "out.arrow", "out.parquet"].map(|name| scratch.path(name));
+    let recorders: Vec<Running> = files
+        .iter()
+        .map(|file| {
+            let arguments = ["record", &ring.0, "-o", text(file), "--attach-timeout-ms", "60000"];
+            Running::start(&arguments)
+        })
+        .collect();
+    let arguments = ["replay", text(input), &ring.0, "--speed", "max", "--readers", "3", "--rm"];
+    let ran = qads(&arguments);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for recorder in recorders {
+        let ended = recorder.finish();
+        assert!(ended.err.contains(" 0 lost"), "{ended:?}");
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    support::assert_nothing_left(&ring.0);
+    files
+}
+
+#[test]
+fn three_recorders_get_just_what_is_replayed() {
+    let scratch = Scratch::new("three");
+    let input = scratch.path("in.arrows");
+    // More than the ring has slots.
+    let batches: Vec<RecordBatch> = (0..5_000).map(|n| batch(n, 1 + n % 4)).collect();
+    write_stream(&input, &batches);
+    let [stream, file, parquet] = through_three_recorders(&input, &scratch);
+    assert!(read_stream(&stream) == batches);
+    assert!(read_file(&file) == batches);
+    assert!(joined(&read_parquet(&parquet)) == joined(&batches));
+    // The same bytes, too: both are streams of the same batches.
+    assert!(fs::read(&stream).unwrap() == fs::read(&input).unwrap());
+    let left = fs::read_dir(scratch.path("")).unwrap().count();
+    assert_eq!(left, 4, "a .partial or .journal is left");
+}
+
+#[test]
+fn real_market_data_goes_through_three_recorders() {
+    let Some(input) = support::shared_data("es_mbo_20231225.arrows") else { return };
+    let scratch = Scratch::new("es");
+    let [stream, file, parquet] = through_three_recorders(&input, &scratch);
+    let batches = read_stream(&input);
+    assert!(read_stream(&stream) == batches);
+    assert!(read_file(&file) == batches);
+    assert!(joined(&read_parquet(&parquet)) == joined(&batches));
+}
+
+/// Records `format` from a ring whose writer goes on; kills the recorder once it has flushed some; gives the path.
+fn record_and_kill(scratch: &Scratch, name: &str, grows: &str) -> (PathBuf, i64) {
+    let options = WriterOptions::new(64).on_slow_reader(OnSlowReader::Evict { grace_ms: 60_000 });
+    let guard = RingGuard(ring_name());
+    let writer = options.create(&guard.0).unwrap();
+    let path = scratch.path(name);
+    let arguments = ["record", &guard.0, "-o", text(&path), "--flush-ms", "0"];
+    let mut recorder = Running::start(&arguments);
+    await_readers(&guard.0, 1);
+    for number in 0..500 {
+        writer.write_arrow(&batch(number, 3)).unwrap();
+    }
+    // What the recorder has consumed and then asked for more is flushed.
+    let grown = scratch.path(grows);
+    wait_until(|| fs::metadata(&grown).is_ok_and(|found| found.len() > 100_000));
+    recorder.process.kill().unwrap();
+    recorder.process.wait().unwrap();
+    writer.unlink().unwrap();
+    (grown, 500)
+}
+
+/// The batches are the first that were written, in order, and at least some.
+#[track_caller]
+fn assert_is_a_beginning(batches: &[RecordBatch], of: i64) {
+    assert!(batches.len() > 50 && batches.len() as i64 <= of, "{}", batches.len());
+    for (number, found) in batches.iter().enumerate() {
+        assert!(*found == batch(number as i64, 3), "{number}");
+    }
+}
+
+#[test]
+fn a_killed_recording_of_a_stream_is_read_up_to_the_last_flush() {
+    let scratch = Scratch::new("kill-stream");
+    let (path, of) = record_and_kill(&scratch, "out.arrows", "out.arrows");
+    assert_is_a_beginning(&read_stream(&path), of);
+}
+
+#[test]
+fn a_killed_recording_of_a_file_is_replayed_up_to_the_last_flush() {
+    let scratch = Scratch::new("kill-file");
+    let (partial, of) = record_and_kill(&scratch, "out.arrow", "out.arrow.partial");
+    assert!(!scratch.path("out.arrow").exists());
+    let ring = RingGuard(ring_name());
+    qads(&["replay", text(&partial), &ring.0, "--speed", "max", "--slots", "1024"]).ok();
+    let again = scratch.path("again.arrows");
+    qads(&["record", &ring.0, "-o", text(&again)]).ok();
+    assert_is_a_beginning(&read_stream(&again), of);
+}
+
+#[test]
+fn a_killed_recording_of_parquet_leaves_a_journal() {
+    let scratch = Scratch::new("kill-parquet");
+    let (journal, of) = record_and_kill(&scratch, "out.parquet", "out.parquet.journal");
+    assert!(!scratch.path("out.parquet").exists());
+    assert_is_a_beginning(&read_stream(&journal), of);
+}
+
+#[test]
+fn ctrl_c_finishes_the_file() {
+    for (name, read) in [
+        ("out.arrows", read_stream as fn(&Path) -> Vec<RecordBatch>),
+        ("out.arrow", read_file),
+        ("out.parquet", read_parquet),
+    ] {
+        let ring = TestRing::with_numbers(0..10);
+        let scratch = Scratch::new("ctrl-c");
+        let path = scratch.path(name);
+        let recorder = Running::start(&["record", ring.name(), "-o", text(&path)]);
+        wait_until(|| {
+            let seen = qadataswap::observe::Observer::open(ring.name()).unwrap().look().unwrap();
+            seen.readers.first().is_some_and(|reader| reader.consumed == 10)
+        });
+        recorder.signal(libc::SIGINT);
+        let ended = recorder.finish();
+        assert_eq!(ended.code, Some(130), "{ended:?}");
+        assert!(ended.err.contains("10 messages, 20 rows"), "{ended:?}");
+        let expected: Vec<RecordBatch> = (0..10).map(|number| batch(number, 2)).collect();
+        assert!(joined(&read(&path)) == joined(&expected), "{name}");
+    }
+}
+
+#[test]
+fn files_rotate_and_each_is_whole() {
+    let mut ring = TestRing::with_numbers(0..200);
+    ring.close();
+    let scratch = Scratch::new("rotate");
+    for (name, read) in [
+        ("out.arrows", read_stream as fn(&Path) -> Vec<RecordBatch>),
+        ("out.arrow", read_file),
+        ("out.parquet", read_parquet),
+    ] {
+        let path = scratch.path(name);
+        qads(&["record", ring.name(), "-o", text(&path), "--rotate-bytes", "20K"]).ok();
+        let numbered = |number: usize| {
+            let (stem, extension) = name.split_once('.').unwrap();
+            scratch.path(&format!("{stem}-{number:06}.{extension}"))
+        };
+        let files: Vec<PathBuf> =
+            (1..).map(numbered).take_while(|numbered| numbered.exists()).collect();
+        assert!(files.len() > 1, "{name}: {files:?}");
+        let all: Vec<RecordBatch> = files.iter().flat_map(|file| read(file)).collect();
+        let expected: Vec<RecordBatch> = (0..200).map(|number| batch(number, 2)).collect();
+        assert!(joined(&all) == joined(&expected), "{name}");
+    }
+}
+
+#[test]
+fn another_schema_begins_another_file() {
+    let mut ring = TestRing::new(16);
+    let other = batch(0, 1).project(&[1, 2]).unwrap();
+    ring.writer().write_arrow(&batch(0, 1)).unwrap();
+    ring.writer().write_arrow(&other).unwrap();
+    ring.writer().write_arrow(&other).unwrap();
+    ring.close();
+    let scratch = Scratch::new("schemas");
+    let path = scratch.path("out.arrows");
+    qads(&["record", ring.name(), "-o", text(&path)]).ok();
+    assert_eq!(read_stream(&path), [batch(0, 1)]);
+    assert_eq!(read_stream(&scratch.path("out-000002.arrows")), [other.clone(), other]);
+}
+
+#[test]
+fn bytes_are_recorded_and_are_bytes_again() {
+    let mut ring = TestRing::new(16);
+    for message in [&b"one"[..], b"", b"three"] {
+        ring.writer().write(message).unwrap();
+    }
+    ring.close();
+    let scratch = Scratch::new("bytes");
+    for name in ["out.arrows", "out.parquet"] {
+        let path = scratch.path(name);
+        qads(&["record", ring.name(), "-o", text(&path)]).ok();
+        let again = RingGuard(ring_name());
+        qads(&["replay", text(&path), &again.0, "--speed", "max"]).ok();
+        let reader = qadataswap::create_reader(&again.0).unwrap();
+        for message in [&b"one"[..], b"", b"three"] {
+            assert_eq!(reader.read(0).unwrap().as_deref(), Some(message), "{name}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_overwritten_unless_told_so() {
+    let mut ring = TestRing::with_numbers(0..2);
+    ring.close();
+    let scratch = Scratch::new("overwrite");
+    let path = scratch.path("out.arrows");
+    fs::write(&path, "precious").unwrap();
+    let record =
+        |more: &[&str]| qads(&[&["record", ring.name(), "-o", text(&path)], more].concat());
+    assert!(record(&[]).failed(1).contains("exists already (--force replaces it)"));
+    assert_eq!(fs::read(&path).unwrap(), b"precious");
+    record(&["--force"]).ok();
+    assert_eq!(read_stream(&path), [batch(0, 2), batch(1, 2)]);
+    let unnamed = scratch.path("out.xyz");
+    assert!(qads(&["record", ring.name(), "-o", text(&unnamed)]).failed(2).contains("--format"));
+    let nowhere = scratch.path("nowhere/out.arrows");
+    assert!(
+        qads(&["record", ring.name(), "-o", text(&nowhere)]).failed(1).contains("not a folder")
+    );
+    assert!(
+        qads(&["record", "a/b", "-o", text(&scratch.path("x.arrows"))]).failed(2).contains("'/'")
+    );
+}
+
+#[test]
+fn a_lossy_recording_counts_what_it_misses() {
+    let mut ring = TestRing::new(4);
+    for number in 0..10 {
+        ring.writer().write_arrow(&batch(number, 1)).unwrap();
+    }
+    let scratch = Scratch::new("lossy");
+    let path = scratch.path("out.arrows");
+    let arguments = ["record", ring.name(), "-o", text(&path), "--lossy", "--messages", "4"];
+    let ran = qads(&arguments);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(read_stream(&path).len(), 4);
+    ring.close();
+}
+
+#[test]
+fn the_original_timing_is_kept() {
+    let scratch = Scratch::new("timing");
+    let input = scratch.path("in.arrows");
+    // A row every millisecond: 300 ms, or 30 ms at ten times the speed.
+    let batches: Vec<RecordBatch> = (0..300).map(|n| batch(n, 1)).collect();
+    write_stream(&input, &batches);
+    let replay = |speed: &str| {
+        let ring = RingGuard(ring_name());
+        let started = Instant::now();
+        qads(&["replay", text(&input), &ring.0, "--speed", speed]).ok();
+        started.elapsed().as_millis()
+    };
+    // Never faster; how much slower is the machine's affair.
+    assert!(replay("1x") >= 299);
+    assert!(replay("10x") >= 29);
+}
+
+#[test]
+fn csv_and_parquet_are_replayed_by_time_or_by_rows() {
+    let scratch = Scratch::new("csv");
+    let csv = scratch.path("in.csv");
+    fs::write(&csv, "ts,price,name\n1,1.5,a\n1,2.5,b\n2,,c\n5,3.5,\n").unwrap();
+    let replay = |more: &[&str]| -> Vec<usize> {
+        let ring = RingGuard(ring_name());
+        qads(&[&["replay", text(&csv), &ring.0], more].concat()).ok();
+        let reader = qadataswap::create_reader(&ring.0).unwrap();
+        let batches = std::iter::from_fn(|| reader.read_arrow(0).unwrap_or(None));
+        batches.map(|batch| batch.num_rows()).collect()
+    };
+    assert_eq!(replay(&["--time-column", "ts", "--time-unit", "ms"]), [2, 1, 1]);
+    assert_eq!(replay(&["--speed", "max"]), [4]);
+    assert_eq!(replay(&["--speed", "max", "--rows", "3"]), [3, 1]);
+    let ring = RingGuard(ring_name());
+    let replay = |more: &[&str]| qads(&[&["replay", text(&csv), &ring.0], more].concat());
+    assert!(replay(&[]).failed(2).contains("no column of timestamps"));
+    assert!(replay(&["--time-column", "when"]).failed(1).contains("there are: ts, price, name"));
+    assert!(replay(&["--time-column", "name"]).failed(1).contains("not a timestamp"));
+    assert!(replay(&["--speed", "fast"]).failed(2).contains("not a speed"));
+}
+
+#[test]
+fn what_is_no_data_is_said_to_be_none() {
+    let scratch = Scratch::new("no-data");
+    let ring = RingGuard(ring_name());
+    let replay = |bytes: &[u8]| {
+        let path = scratch.path("in");
+        fs::write(&path, bytes).unwrap();
+        let said = qads(&["replay", text(&path), &ring.0, "--speed", "max"]).failed(1);
+        assert!(said.len() < 1000, "{said}");
+        said
+    };
+    assert!(replay(b"").contains("it is empty"));
+    assert!(replay(&[0x80; 100]).contains("not an Arrow IPC stream or file"));
+    assert!(replay(b"ARROW1\0\0").contains("cannot be read"));
+    assert!(replay(b"PAR1").contains("cannot be read"));
+    assert!(replay(&[0xff; 64]).contains("cannot be read"));
+    assert!(qads(&["replay", "/no/such/file", &ring.0]).failed(1).contains("/no/such/file"));
+    if let Some(folder) = support::shared_data("arrow-fuzz") {
+        for entry in fs::read_dir(folder).unwrap().flatten().take(40) {
+            let path = entry.path();
+            let ran = qads(&["replay", text(&path), &ring.0, "--speed", "max", "--rm"]);
+            assert!(matches!(ran.code, Some(0 | 1)) && !ran.err.contains("panicked"), "{ran:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `qads tail`: formats, conditions, columns, bytes, following.
+
+mod support;
+
+use arrow_ipc::reader::StreamReader;
+use qadataswap::arrow_array::RecordBatch;
+use support::qads::{Running, TestRing, batch, command, qads};
+
+/// The numbers in the CSV that comes of a condition.
+fn numbers(ring: &TestRing, condition: &str) -> Vec<i64> {
+    let arguments =
+        ["tail", ring.name(), "--columns", "n", "--format", "csv", "--where", condition];
+    let out = qads(&arguments).ok();
+    out.lines().filter(|line| *line != "n").map(|line| line.parse().expect("a number")).collect()
+}
+
+#[test]
+fn the_newest_messages_as_tables_with_the_schema() {
+    let ring = TestRing::with_numbers(0..20);
+    let shown = qads(&["tail", "-n", "2", ring.name()]).ok();
+    assert!(shown.starts_with("ts: Timestamp(ns, \"UTC\"), n: Int64"), "{shown}");
+    assert_eq!(shown.matches("message ").count(), 2, "{shown}");
+    assert!(shown.contains("message 18, 2 rows") && shown.contains("message 19, 2 rows"));
+    assert!(shown.contains("| 1970-01-01T00:00:00.020Z | 20 | 5.0   | name 20 |"), "{shown}");
+    assert!(shown.contains("null"), "{shown}");
+    // More than there are.
+    assert_eq!(qads(&["tail", "-n", "500", ring.name()]).ok().matches("message ").count(), 20);
+    assert_eq!(qads(&["tail", "-n", "0", ring.name()]).ok(), "");
+}
+
+#[test]
+fn columns_and_rows_can_be_chosen() {
+    let ring = TestRing::with_numbers(0..10);
+    assert_eq!(numbers(&ring, "price > 2"), [9, 9, 10]);
+    assert_eq!(numbers(&ring, "n >= 3 and n < 4.5"), [3, 3, 4, 4]);
+    assert_eq!(numbers(&ring, "n = 0 or (n > 9 and not n = 11)"), [0, 10]);
+    assert_eq!(numbers(&ring, "name = 'name 4'"), [4, 4]);
+    assert_eq!(numbers(&ring, "name is null and n != 3 and n < 7"), [0, 6, 6]);
+    assert_eq!(numbers(&ring, "\"ts\" >= '1970-01-01T00:00:00.010Z'"), [10]);
+    assert_eq!(numbers(&ring, "ts = 10000000"), [10]);
+    // Null is neither: those rows are not there.
+    assert_eq!(numbers(&ring, "name != 'name 1' and n < 4"), [2, 2]);
+    let both = ["tail", "-n", "1", ring.name(), "--columns", "price,n", "--format", "csv"];
+    assert_eq!(qads(&both).ok(), "price,n\n2.25,9\n2.5,10\n");
+    let wrong = |arguments: &[&str]| qads(&[&["tail", ring.name()], arguments].concat()).failed(1);
+    assert!(
+        wrong(&["--columns", "cost"]).contains("no column 'cost'; there are: ts, n, price, name")
+    );
+    assert!(wrong(&["--where", "cost > 1"]).contains("there is no column 'cost'"));
+    assert!(
+        wrong(&["--where", "price > 'high'"]).contains("cannot be compared with column 'price'")
+    );
+    assert!(wrong(&["--where", "name > true"]).contains("cannot be compared with column 'name'"));
+}
+
+#[test]
+fn conditions_that_are_none_are_said_to_be() {
+    for (condition, said) in [
+        ("price", "'is' expected, not the end"),
+        ("price > ", "not the end"),
+        ("> 3", "a column expected, not an operator"),
+        ("price > 3 4", "4 after the end"),
+        ("(price > 3", "')' expected"),
+        ("price > 3 and", "a column expected, not the end"),
+        ("price ~ 3", "'~' means nothing"),
+        ("price > 1x", "'1x' is not a number"),
+        ("name = 'x", "a ' is not closed"),
+        ("name is 3", "'null' expected"),
+        (&"(".repeat(1000), "nested too deeply"),
+    ] {
+        let error = qads(&["tail", "no-such-ring", "--where", condition]).failed(2);
+        assert!(error.contains(said), "{condition}: {error}");
+    }
+}
+
+#[test]
+fn json_and_arrow_for_programs() {
+    let ring = TestRing::with_numbers(0..3);
+    let lines = qads(&["tail", ring.name(), "--format", "json"]).ok();
+    let rows: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(rows.len(), 6);
+    assert_eq!((&rows[0]["n"], &rows[0]["name"]), (&0.into(), &serde_json::Value::Null));
+    assert_eq!(rows[1]["price"], 0.25);
+    let output = command(&["tail", ring.name(), "--format", "arrow"]).output().unwrap();
+    let reader = StreamReader::try_new(output.stdout.as_slice(), None).expect("a stream");
+    let batches: Vec<RecordBatch> = reader.map(|batch| batch.expect("whole")).collect();
+    assert_eq!(batches, [batch(0, 2), batch(1, 2), batch(2, 2)]);
+}
+
+#[test]
+fn bytes_are_shown_in_hex() {
+    let ring = TestRing::new(8);
+    ring.writer().write(b"hello, ring\0\x1b[31m\xff").unwrap();
+    let shown = qads(&["tail", ring.name()]).ok();
+    assert!(shown.contains("message 0, 18 bytes"), "{shown}");
+    assert!(shown.contains("68 65 6c 6c 6f 2c 20 72"), "{shown}");
+    assert!(shown.contains("|hello, ring..[31|") && !shown.contains('\x1b'), "{shown}");
+    ring.writer().write(&[7; 2000]).unwrap();
+    assert!(qads(&["tail", ring.name()]).ok().contains("... 1488 more bytes"));
+    let rows = qads(&["tail", "-n", "2", ring.name(), "--format", "json"]).ok();
+    let first: serde_json::Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+    assert_eq!(first["message"], "68656c6c6f2c2072696e67001b5b33316dff");
+    assert!(!qads(&["tail", ring.name(), "--where", "sequence > 0"]).ok().contains("message 0"));
+}
+
+#[test]
+fn following_shows_what_comes_until_the_ring_ends() {
+    let mut ring = TestRing::new(64);
+    ring.writer().write_arrow(&batch(0, 1)).unwrap();
+    let arguments =
+        ["tail", "-f", "-n", "0", ring.name(), "--format", "csv", "--columns", "n", "--lossless"];
+    let mut tail = Running::start(&arguments);
+    support::qads::await_readers(ring.name(), 1);
+    ring.writer().write_arrow(&batch(7, 2)).unwrap();
+    assert_eq!([tail.line(), tail.line(), tail.line()], ["n", "7", "8"]);
+    ring.writer().write_arrow(&batch(9, 1)).unwrap();
+    assert_eq!(tail.line(), "9");
+    ring.close();
+    let ended = tail.finish();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(0), ""), "{ended:?}");
+}
+
+#[test]
+fn ctrl_c_ends_it_with_130() {
+    let ring = TestRing::with_numbers(0..1);
+    let mut tail = Running::start(&["tail", "-f", ring.name(), "--format", "csv"]);
+    tail.line();
+    tail.signal(libc::SIGINT);
+    let ended = tail.finish();
+    assert_eq!((ended.code, ended.err.as_str()), (Some(130), ""), "{ended:?}");
+}

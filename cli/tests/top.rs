@@ -1,0 +1,189 @@
+//! `qads top` in a terminal of its own: what is on the screen, keys, sizes, and how it leaves the terminal.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Condvar, Mutex};
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use qadataswap::ReaderOptions;
+use support::qads::{Running, TestRing, await_readers, qads};
+
+/// A terminal with `qads top` in it.
+struct Terminal {
+    child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+    keys: Box<dyn Write + Send>,
+    screen: Arc<(Mutex<Screen>, Condvar)>,
+}
+
+struct Screen {
+    parser: vt100::Parser,
+    raw: Vec<u8>,
+    ended: bool,
+}
+
+impl Terminal {
+    fn start(arguments: &[&str], no_color: bool) -> Self {
+        let size = PtySize { rows: 30, cols: 110, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).expect("a terminal");
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_qads"));
+        command.arg("top");
+        command.args(arguments);
+        command.env("TERM", "xterm-256color");
+        command.env_remove("NO_COLOR");
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
+        let child = pair.slave.spawn_command(command).expect("started");
+        let mut from = pair.master.try_clone_reader().expect("readable");
+        let keys = pair.master.take_writer().expect("writable");
+        let parser = vt100::Parser::new(30, 110, 0);
+        let screen = Screen { parser, raw: Vec::new(), ended: false };
+        let screen = Arc::new((Mutex::new(screen), Condvar::new()));
+        let shared = screen.clone();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            loop {
+                let read = from.read(&mut bytes).unwrap_or(0);
+                let mut screen = shared.0.lock().unwrap();
+                screen.parser.process(&bytes[..read]);
+                screen.raw.extend_from_slice(&bytes[..read]);
+                screen.ended = read == 0;
+                shared.1.notify_all();
+                if read == 0 {
+                    return;
+                }
+            }
+        });
+        Self { child, master: pair.master, keys, screen }
+    }
+
+    /// Waits until the screen shows what is wanted.
+    fn wait_for(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let mut screen = self.screen.0.lock().unwrap();
+        loop {
+            let text = screen.parser.screen().contents();
+            if wanted(&text) {
+                return text;
+            }
+            assert!(!screen.ended, "ended with:\n{text}");
+            screen = self.screen.1.wait(screen).unwrap();
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits for its end: the code, and all that it wrote.
+    fn end(mut self) -> (u32, String) {
+        let status = self.child.wait().unwrap();
+        drop(self.keys);
+        drop(self.master);
+        let mut screen = self.screen.0.lock().unwrap();
+        while !screen.ended {
+            screen = self.screen.1.wait(screen).unwrap();
+        }
+        let modes = screen.parser.screen();
+        assert!(
+            !modes.alternate_screen() && !modes.hide_cursor(),
+            "the terminal is left as it was"
+        );
+        (status.exit_code(), String::from_utf8_lossy(&screen.raw).into_owned())
+    }
+}
+
+#[test]
+fn the_screen_shows_rings_and_their_readers() {
+    let ring = TestRing::with_numbers(0..12);
+    let reader = ReaderOptions::new().lossless(true).attach(ring.name()).unwrap();
+    reader.read_arrow(0).unwrap();
+    let mut top = Terminal::start(&[ring.name(), "--interval-ms", "20"], false);
+    let screen = top.wait_for(|text| text.contains("slowest that is waited for"));
+    assert!(screen.contains("1 ring, by name"), "{screen}");
+    let row = screen.lines().find(|line| line.starts_with(ring.name())).expect("a row");
+    assert!(row.contains("alive") && row.contains(&std::process::id().to_string()), "{row}");
+    assert!(row.contains(" 12 "), "{row}");
+    let row = screen.lines().find(|line| line.contains("lossless")).expect("a reader");
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    // Lag, consumed and lost stand between the command and what the process does.
+    assert!(row.contains("11 ") && cells.contains(&"1") && cells.contains(&"0"), "{row}");
+    assert!(screen.contains("1,024 slots") && screen.contains("price: Float64"), "{screen}");
+    // What happens is seen.
+    ring.writer().write(b"one more").unwrap();
+    top.wait_for(|text| text.contains(" 13 "));
+    let name = ring.name().to_owned();
+    drop((reader, ring));
+    top.wait_for(|text| text.contains("0 rings") && text.contains("no rings"));
+    top.press("q");
+    let (code, raw) = top.end();
+    assert_eq!(code, 0);
+    assert!(raw.contains("\x1b[3") || raw.contains("\x1b[38;5"), "no colours on a terminal");
+    support::assert_nothing_left(&name);
+}
+
+#[test]
+fn keys_and_sizes() {
+    let (first, second) = (TestRing::with_numbers(0..3), TestRing::with_numbers(0..5));
+    let names = [first.name(), second.name()];
+    let mut top = Terminal::start(&[names[0], names[1], "--interval-ms", "20"], true);
+    top.wait_for(|text| text.contains(&format!("┌ {} ", names.iter().min().unwrap())));
+    top.press("j");
+    top.wait_for(|text| text.contains(&format!("┌ {} ", names.iter().max().unwrap())));
+    top.press("k");
+    top.wait_for(|text| text.contains(&format!("┌ {} ", names.iter().min().unwrap())));
+    top.press("s");
+    top.wait_for(|text| text.contains("by rate"));
+    top.press("?");
+    top.wait_for(|text| text.contains("choose a ring"));
+    top.press("?");
+    top.wait_for(|text| !text.contains("choose a ring"));
+    top.press("p");
+    top.wait_for(|text| text.contains("PAUSED"));
+    // Small beyond use, and large again.
+    for (rows, cols) in [(3, 20), (1, 1), (50, 160)] {
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        top.screen.0.lock().unwrap().parser.screen_mut().set_size(rows, cols);
+        top.master.resize(size).unwrap();
+    }
+    top.wait_for(|text| text.contains("PAUSED") && text.contains("READERS"));
+    top.press("q");
+    let (code, raw) = top.end();
+    assert_eq!(code, 0);
+    assert!(!raw.contains("\x1b[38;5") && !raw.contains("\x1b[32m"), "colours despite NO_COLOR");
+}
+
+#[test]
+fn ctrl_c_and_sigterm_leave_a_clean_terminal() {
+    let ring = TestRing::with_numbers(0..3);
+    let mut top = Terminal::start(&[ring.name()], false);
+    top.wait_for(|text| text.contains(ring.name()));
+    top.press("\x03");
+    assert_eq!(top.end().0, 130);
+    let top = Terminal::start(&[ring.name()], false);
+    top.wait_for(|text| text.contains(ring.name()));
+    support::kill(top.child.process_id().unwrap(), libc::SIGTERM);
+    assert_eq!(top.end().0, 143);
+}
+
+#[test]
+fn latency_is_told_by_the_stamp_of_the_demo() {
+    let ring = support::RingGuard(support::ring_name());
+    let demo = Running::start(&["demo", "--name", &ring.0, "--seconds", "600", "--rate", "500"]);
+    await_readers(&ring.0, 2);
+    let mut top = Terminal::start(&[&ring.0, "--interval-ms", "50"], false);
+    let screen = top.wait_for(|text| text.contains("latency p50"));
+    assert!(screen.contains("messages per second, up to"), "{screen}");
+    top.wait_for(|text| text.contains("qads") && text.contains("lossy"));
+    top.press("q");
+    assert_eq!(top.end().0, 0);
+    demo.signal(libc::SIGINT);
+    assert_eq!(demo.finish().code, Some(130));
+    support::assert_nothing_left(&ring.0);
+}
+
+#[test]
+fn without_a_terminal_it_says_so() {
+    assert!(qads(&["top"]).failed(1).contains("it needs a terminal"));
+}
