@@ -169,10 +169,12 @@ bench:
 bench-once: ffi-cost
 	$(CARGO) bench $(LOCKED) -p qadataswap-bench -- --once
 
-# Real rings, and the real program in a terminal of its own.
+# Real rings, and the real program in a terminal of its own. Built in one go, so that nothing is built twice for the
+# sake of the picture; PROFILE=dev takes the build of the tests.
+PROFILE = release
 pictures:
-	$(CARGO) build $(LOCKED) --release -p qads
-	$(CARGO) run $(LOCKED) --release -p qads --example picture -- target/release/qads docs/pictures/top.svg
+	$(CARGO) build $(LOCKED) --profile $(PROFILE) -p qads --bins --examples
+	target/$(PROFILE:dev=debug)/examples/picture target/$(PROFILE:dev=debug)/qads docs/pictures/top.svg
 
 # What the tests of other languages need from PyPI, in an environment of their own.
 venv: $(VENV)/.stamp

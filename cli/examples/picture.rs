@@ -1,8 +1,7 @@
 //! The picture of `qads top` in the README: real rings, the real program in a terminal of its own, and what is on its
 //! screen after a while, as an SVG.
 //!
-//! `cargo run -p qads --example picture -- target/release/qads docs/pictures/top.svg` (which is what
-//! `make pictures` does).
+//! `make pictures` runs it.
 
 use std::error::Error;
 use std::fmt::Write as _;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
 use crate::failure::Outcome;
@@ -41,9 +41,20 @@ pub struct ManArguments {
     output: Option<PathBuf>,
 }
 
+/// The command without the verbs that are for itself: completions would offer those too.
+fn shown() -> Command {
+    let whole = crate::Arguments::command();
+    let verbs = whole.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    Command::new("qads")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(whole.get_about().cloned().unwrap_or_default())
+        .disable_help_subcommand(true)
+        .subcommands(verbs.collect::<Vec<_>>())
+}
+
 pub fn run(arguments: &CompletionsArguments) -> Outcome {
     let mut text = Vec::new();
-    clap_complete::generate(arguments.shell, &mut crate::Arguments::command(), "qads", &mut text);
+    clap_complete::generate(arguments.shell, &mut shown(), "qads", &mut text);
     Ok(io::stdout().lock().write_all(&text)?)
 }
 

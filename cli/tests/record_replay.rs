@@ -294,6 +294,16 @@ fn the_original_timing_is_kept() {
     // Never faster; how much slower is the machine's affair.
     assert!(replay("1x") >= 299);
     assert!(replay("10x") >= 29);
+    // One batch, taken apart by its times.
+    write_stream(&input, &[batch(0, 40)]);
+    let ring = RingGuard(ring_name());
+    let started = Instant::now();
+    qads(&["replay", text(&input), &ring.0, "--by-time"]).ok();
+    assert!(started.elapsed().as_millis() >= 39);
+    let reader = qadataswap::create_reader(&ring.0).unwrap();
+    for number in 0..40 {
+        assert_eq!(reader.read_arrow(0).unwrap(), Some(batch(number, 1)));
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   qads replay ticks.arrows ticks                             as fast as it was recorded
   qads replay ticks.parquet ticks --speed 10x --time-column ts_event
+  qads replay day.arrow ticks --by-time                      split its batches where the time changes
   qads replay ticks.csv ticks --speed max --rows 100         100 rows to a message
   qads replay ticks.arrows ticks --speed max --readers 3     once three readers have attached
 
@@ -63,6 +64,9 @@ pub struct ReplayArguments {
     /// Rows to a message
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     rows: Option<usize>,
+    /// A message for each time in the time column, also where a batch of the file has several
+    #[arg(long, conflicts_with = "rows")]
+    by_time: bool,
     /// Slots of the ring
     #[arg(long, value_name = "N", default_value_t = 1024)]
     slots: usize,
@@ -125,6 +129,7 @@ pub fn run(arguments: &ReplayArguments) -> Outcome {
         progress: Progress::new(arguments.quiet),
         clock,
         rows: arguments.rows,
+        by_time: arguments.by_time,
     };
     let replayed = replay.await_readers(arguments.readers).and_then(|()| replay.all(input));
     let ended = if arguments.rm {
@@ -147,6 +152,7 @@ struct Replay<'a> {
     progress: Progress,
     clock: Option<Clock>,
     rows: Option<usize>,
+    by_time: bool,
 }
 
 impl Replay<'_> {
@@ -168,7 +174,7 @@ impl Replay<'_> {
     }
 
     fn all(&mut self, input: Input) -> Outcome {
-        let cut = Cut::new(self.rows, input.has_messages(), self.clock.is_some());
+        let cut = Cut::new(self.rows, input.has_messages() && !self.by_time, self.clock.is_some());
         for batch in input {
             for part in cut.apply(&batch?, self.clock.as_ref())? {
                 self.stop.check()?;
