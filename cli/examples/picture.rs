@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use std::time::{Duration, Instant};
 use portable_pty::{CommandBuilder, PtySize, native_pty_system};
 use vt100::{Cell, Color, Parser};
 
-const ROWS: u16 = 24;
-const COLUMNS: u16 = 112;
+const ROWS: NonZero<u16> = NonZero::new(24).unwrap();
+const COLUMNS: NonZero<u16> = NonZero::new(112).unwrap();
 /// How long rings are watched: until the sparkline is full.
 const WATCHED: Duration = Duration::from_secs(14);
 
@@ -58,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Runs `qads top` and gives what is on the screen in the end.
 fn watch(qads: &str, rings: &[&str]) -> Result<Parser, Box<dyn Error>> {
-    let size = PtySize { rows: ROWS, cols: COLUMNS, pixel_width: 0, pixel_height: 0 };
+    let size = PtySize { rows: ROWS.get(), cols: COLUMNS.get(), pixel_width: 0, pixel_height: 0 };
     let terminal = native_pty_system().openpty(size)?;
     let mut command = CommandBuilder::new(qads);
     command.args(["top", "--interval-ms", "120"]);
@@ -96,9 +97,9 @@ fn watch(qads: &str, rings: &[&str]) -> Result<Parser, Box<dyn Error>> {
 fn coloured(screen: &Parser) -> String {
     let screen = screen.screen();
     let mut text = String::new();
-    for row in 0..ROWS {
+    for row in 0..ROWS.get() {
         let mut look = String::new();
-        for column in 0..COLUMNS {
+        for column in 0..COLUMNS.get() {
             let Some(cell) = screen.cell(row, column) else { continue };
             let now = sequence(cell);
             if now != look {

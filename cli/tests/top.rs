@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
+use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
@@ -15,6 +16,10 @@ struct Terminal {
     master: Box<dyn MasterPty + Send>,
     keys: Box<dyn Write + Send>,
     screen: Arc<(Mutex<Screen>, Condvar)>,
+}
+
+fn at_least_one(size: u16) -> NonZero<u16> {
+    NonZero::new(size).expect("not zero")
 }
 
 struct Screen {
@@ -38,7 +43,7 @@ impl Terminal {
         let child = pair.slave.spawn_command(command).expect("started");
         let mut from = pair.master.try_clone_reader().expect("readable");
         let keys = pair.master.take_writer().expect("writable");
-        let parser = vt100::Parser::new(30, 110, 0);
+        let parser = vt100::Parser::new(at_least_one(30), at_least_one(110), 0);
         let screen = Screen { parser, raw: Vec::new(), ended: false };
         let screen = Arc::new((Mutex::new(screen), Condvar::new()));
         let shared = screen.clone();
@@ -144,7 +149,13 @@ fn keys_and_sizes() {
     // Small beyond use, and large again.
     for (rows, cols) in [(3, 20), (1, 1), (50, 160)] {
         let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
-        top.screen.0.lock().unwrap().parser.screen_mut().set_size(rows, cols);
+        top.screen
+            .0
+            .lock()
+            .unwrap()
+            .parser
+            .screen_mut()
+            .set_size(at_least_one(rows), at_least_one(cols));
         top.master.resize(size).unwrap();
     }
     top.wait_for(|text| text.contains("PAUSED") && text.contains("READERS"));
