@@ -15,6 +15,7 @@
 #ifndef QADATASWAP_HPP
 #define QADATASWAP_HPP
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -390,7 +391,9 @@ public:
         : Reader(name.c_str(), options) {}
     /// Reads into `message`, which gets the message's size and keeps its memory for the next. False if none came.
     bool read(std::vector<std::byte>& message, Timeout timeout) {
-        message.resize(message.capacity());
+        // What it grows by is filled with zeros first: not with as many as once were needed.
+        constexpr std::size_t few = 4096;
+        message.resize(std::min(message.capacity(), std::max(message.size(), few)));
         std::size_t size = 0;
         Status status = try_read(message.data(), message.size(), size, timeout);
         while (status.code() == QADS_MEMORY && size > message.size()) {

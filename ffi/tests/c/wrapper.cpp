@@ -3,6 +3,8 @@
 
 #include "check.h"
 
+#include <sys/resource.h>
+
 #include <string>
 #include <type_traits>
 
@@ -98,6 +100,26 @@ void messages() {
     CHECK(code_of([&] { (void)lossless.read_value<int>(qads::forever); }) == QADS_CLOSED);
 }
 
+// A buffer that once was large does not make every read a large one.
+void large_buffers() {
+    qads::Writer writer(ring_name(), small());
+    qads::Reader reader(ring_name());
+    const auto resident_kb = [] {
+        rusage usage{};
+        CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+        return usage.ru_maxrss;
+    };
+    std::vector<std::byte> message;
+    message.reserve(std::size_t{256} << 20);
+    const auto before = resident_kb();
+    for (int n = 0; n < 3; n++) {
+        writer.write_value(n);
+        CHECK(reader.read(message, 0ms) && message.size() == sizeof n);
+    }
+    CHECK(resident_kb() < before + (128 << 10));
+    writer.unlink();
+}
+
 void errors() {
     CHECK(code_of([] { qads::Writer writer("a/b"); }) == QADS_INVALID);
     qads::ReaderOptions at_once;
@@ -122,5 +144,6 @@ void errors() {
 
 int main() {
     messages();
+    large_buffers();
     errors();
 }
