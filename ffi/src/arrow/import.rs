@@ -53,6 +53,10 @@ fn check_schema(schema: *const ArrowSchema, depth: usize, fields: &mut usize) ->
     }
     // SAFETY: as in `schema`, for its children and dictionary too.
     let schema = unsafe { &*schema };
+    if schema.release.is_none() {
+        // Moved elsewhere: what it points to may be gone.
+        return Err(fault("the schema has a child or dictionary that is released"));
+    }
     let format = text(schema.format)?.ok_or_else(|| fault("a field has no format"))?;
     text(schema.name)?;
     let children = match format {
@@ -166,6 +170,10 @@ impl Copied {
         }
         // SAFETY: Arrow's specification has a structure there.
         let mut node = unsafe { &*array }.clone();
+        if node.release.is_none() {
+            // As in `check_schema`.
+            return Err(fault(format!("an array of type {data_type} below the batch is released")));
+        }
         let wrong = |what: &str, found: i64| {
             fault(format!("an array of type {data_type} has {what} {found}"))
         };
