@@ -4,10 +4,9 @@
 //! marked dead, so that using one again is an error rather than a use of freed memory.
 
 use std::cell::UnsafeCell;
-use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use crate::status::{Failure, Outcome, QADS_BUSY};
 
@@ -38,14 +37,12 @@ struct Header {
     busy: AtomicBool,
 }
 
-/// The dead, oldest first.
-static DEAD_HANDLES: Mutex<VecDeque<DeadHandle>> = Mutex::new(VecDeque::new());
-
-/// The memory of a destroyed handle; its type no longer matters.
-struct DeadHandle(#[expect(dead_code, reason = "kept for its memory")] Box<Handle<()>>);
-
-// SAFETY: the value is gone, and what is left are atomics.
-unsafe impl Send for DeadHandle {}
+/// The memory of destroyed handles, whose type no longer matters; each makes room for the one [`KEPT`] after it.
+/// Without a lock: one that a thread has while another forks is never given back in the child.
+static DEAD_HANDLES: [AtomicPtr<Handle<()>>; KEPT] =
+    [const { AtomicPtr::new(ptr::null_mut()) }; KEPT];
+/// How many handles have been destroyed.
+static DESTROYED: AtomicUsize = AtomicUsize::new(0);
 
 /// A handle in use by this call, and by no other.
 pub struct Entered<'a, T> {
@@ -133,14 +130,15 @@ impl<T: Kind> Handle<T> {
         let value = unsafe { &mut *checked.value.get() };
         let value = value.take().ok_or_else(|| Failure::invalid("it was destroyed"))?;
         checked.header.magic.store(DEAD, Ordering::Relaxed);
-        // SAFETY: made by `make`, and this is the one destroy that found its value. `Handle<()>` has the same
-        // layout (a header and a pointer), and its value is `None`.
-        let dead = DeadHandle(unsafe { Box::from_raw(handle.cast::<Handle<()>>()) });
-        let mut kept = DEAD_HANDLES.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() >= KEPT {
-            kept.pop_front();
+        // Relaxed: only a number.
+        let place = DESTROYED.fetch_add(1, Ordering::Relaxed) % KEPT;
+        // Acquire and Release: who frees a handle does it after all that was done to it.
+        let oldest = DEAD_HANDLES[place].swap(handle.cast(), Ordering::AcqRel);
+        if !oldest.is_null() {
+            // SAFETY: made by `make` and put there by the one destroy that found its value, so that it is taken out
+            // once. `Handle<()>` has the same layout (a header and a pointer), and its value is `None`.
+            drop(unsafe { Box::from_raw(oldest) });
         }
-        kept.push_back(dead);
         Ok(value)
     }
 }
