@@ -4,7 +4,7 @@
 //! struct have been there unchanged since 3.3, in every build of CPython, so they are declared here and the
 //! package runs from 3.9 on.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 
 use pyo3::exceptions::{PyBufferError, PyTypeError};
@@ -30,6 +30,8 @@ pub struct Py_buffer {
 
 const PYBUF_SIMPLE: c_int = 0;
 const PYBUF_WRITABLE: c_int = 1;
+/// The format with the shape that it is of: memoryviews give it only so. Contiguous, as the others.
+const PYBUF_FORMAT_AND_SHAPE: c_int = 4 | 8;
 
 unsafe extern "C" {
     fn PyObject_GetBuffer(object: *mut ffi::PyObject, view: *mut Py_buffer, flags: c_int) -> c_int;
@@ -65,6 +67,28 @@ impl<'py> View<'py> {
     }
 
     fn new(object: &Bound<'py, PyAny>, flags: c_int, what: &str) -> PyResult<Self> {
+        // NumPy shows arrays of objects as memory, too; and some that have none, it shows without a format only.
+        let (view, objects) = match Self::request(object, flags | PYBUF_FORMAT_AND_SHAPE) {
+            Ok(view) => {
+                let objects = view.has_objects();
+                (view, objects)
+            }
+            Err(_) => {
+                let view = Self::request(object, flags);
+                let view = view.map_err(|cause| refusal(object, flags, what, cause))?;
+                (view, dtype_has_objects(object)?)
+            }
+        };
+        if objects {
+            return Err(PyTypeError::new_err(format!(
+                "{what} takes memory that has the values in it, not an array of Python objects, which has only \
+                 their addresses"
+            )));
+        }
+        Ok(view)
+    }
+
+    fn request(object: &Bound<'py, PyAny>, flags: c_int) -> PyResult<Self> {
         let mut view = Box::new(Py_buffer {
             buf: std::ptr::null_mut(),
             obj: std::ptr::null_mut(),
@@ -83,25 +107,18 @@ impl<'py> View<'py> {
         if unsafe { PyObject_GetBuffer(object.as_ptr(), &raw mut *view, flags) } == 0 {
             return Ok(Self { view, py: PhantomData });
         }
-        let py = object.py();
-        let cause = PyErr::fetch(py);
-        let kind = object.get_type().name()?;
-        let error = if cause.is_instance_of::<PyTypeError>(py) {
-            let hint =
-                if object.hasattr("__arrow_c_stream__")? || object.hasattr("__arrow_c_array__")? {
-                    "; tables are written with write_arrow"
-                } else {
-                    ""
-                };
-            PyTypeError::new_err(format!("{what} takes a bytes-like object, not {kind}{hint}"))
-        } else {
-            let need = if flags == PYBUF_WRITABLE { "contiguous writable" } else { "contiguous" };
-            PyBufferError::new_err(format!(
-                "{what} takes {need} memory, which {kind} is not: {cause}"
-            ))
-        };
-        error.set_cause(py, Some(cause));
-        Err(error)
+        Err(PyErr::fetch(object.py()))
+    }
+
+    /// Whether the memory's format, as the `struct` module has it, has references to Python objects in it.
+    fn has_objects(&self) -> bool {
+        if self.view.format.is_null() {
+            return false;
+        }
+        // SAFETY: not null, and then a string that the exporter keeps until the release.
+        let format = unsafe { CStr::from_ptr(self.view.format) };
+        // Names of fields stand between colons.
+        format.to_bytes().split(|byte| *byte == b':').step_by(2).any(|part| part.contains(&b'O'))
     }
 
     pub fn bytes(&self) -> &[u8] {
@@ -124,6 +141,29 @@ impl<'py> View<'py> {
         let len = usize::try_from(self.view.len).unwrap_or(0);
         (!self.view.buf.is_null() && len > 0).then_some((self.view.buf.cast(), len))
     }
+}
+
+/// As NumPy tells it.
+fn dtype_has_objects(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let Some(dtype) = object.getattr_opt("dtype")? else { return Ok(false) };
+    dtype.getattr_opt("hasobject")?.map_or(Ok(false), |has| has.is_truthy())
+}
+
+/// What to raise for an object whose memory cannot be had.
+fn refusal(object: &Bound<'_, PyAny>, flags: c_int, what: &str, cause: PyErr) -> PyErr {
+    let py = object.py();
+    let kind = object.get_type().name().map_or_else(|_| "this".to_owned(), |name| name.to_string());
+    let has = |method| object.hasattr(method).unwrap_or(false);
+    let error = if cause.is_instance_of::<PyTypeError>(py) {
+        let table = has("__arrow_c_stream__") || has("__arrow_c_array__");
+        let hint = if table { "; tables are written with write_arrow" } else { "" };
+        PyTypeError::new_err(format!("{what} takes a bytes-like object, not {kind}{hint}"))
+    } else {
+        let need = if flags == PYBUF_WRITABLE { "contiguous writable" } else { "contiguous" };
+        PyBufferError::new_err(format!("{what} takes {need} memory, which {kind} is not: {cause}"))
+    };
+    error.set_cause(py, Some(cause));
+    error
 }
 
 impl Drop for View<'_> {

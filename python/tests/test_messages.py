@@ -72,6 +72,24 @@ def test_what_is_not_contiguous_is_refused(pair):
     assert writer.stats.published == 0
 
 
+def test_arrays_of_objects_are_refused(pair):
+    """Their memory is addresses: they mean nothing to a reader, and what is stored over them is followed."""
+    writer, reader = pair
+    structured = np.zeros(1, [("n", "i8"), ("t", "M8[ns]"), ("name", object)])
+    for objects in (np.array([None, "x"]), np.zeros(1, [("n", "i8"), ("name", object)]), structured):
+        with pytest.raises(TypeError, match="objects"):
+            writer.write(objects)
+        with pytest.raises(TypeError, match="objects"):
+            reader.read_into(objects, 0)
+    with pytest.raises(TypeError, match="objects"):
+        writer.write(memoryview(np.array([None])))
+    assert writer.stats.published == 0
+    # Only the name of a field; and what the buffer protocol has no word for.
+    for memory in (np.zeros(1, [("Open", "f8")]), np.zeros(2, "M8[ns]"), np.zeros(1, [("T", "m8[s]")])):
+        writer.write(memory)
+        assert reader.read_into(memory, 0) == memory.nbytes
+
+
 def test_structured_arrays_there_and_back(pair):
     writer, reader = pair
     made = quotes(100)
