@@ -194,6 +194,22 @@ def test_a_loop_that_ends_while_a_read_waits(pair):
     assert reader.read(None) == b"for whoever asks next"
 
 
+def test_the_time_of_a_read_runs_while_another_is_before_it(pair):
+    writer, reader = pair
+
+    async def main():
+        first = asyncio.create_task(reader.read_async())
+        await asyncio.sleep(0)
+        # Not only when the first has its message.
+        assert await asyncio.gather(*(reader.read_async(limit) for limit in (0, 1, 30))) == [None] * 3
+        assert not first.done()
+        for n in (b"1", b"2", b"3"):
+            writer.write(n)
+        assert await asyncio.gather(first, reader.read_async(10_000), reader.read_async()) == [b"1", b"2", b"3"]
+
+    asyncio.run(main())
+
+
 def test_closing_the_reader_ends_a_read_that_waits(pair):
     _, reader = pair
 

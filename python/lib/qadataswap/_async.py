@@ -19,6 +19,10 @@ if _register_atexit is not None:
     _register_atexit(_native._cancel_all)
 
 
+# How long, in seconds, a read whose time is up waits for its turn: enough for those before it that find a message.
+_TURN_S = 0.02
+
+
 def _executor_of(reader: Reader) -> ThreadPoolExecutor:
     # A thread of the reader's own: readers that wait for long must not use up the loop's default threads.
     if reader._executor is None:
@@ -29,8 +33,15 @@ def _executor_of(reader: Reader) -> ThreadPoolExecutor:
 async def read(reader: Reader, form: str, timeout_ms: Optional[int]) -> Any:
     """Reads the next message in `form` (see Reader._begin)."""
     ticket = reader._begin(form, timeout_ms)
-    worker = asyncio.get_running_loop().run_in_executor(_executor_of(reader), ticket.run)
+    work = _executor_of(reader).submit(ticket.run)
+    ahead, reader._last_work = reader._last_work, work
+    worker = asyncio.wrap_future(work)
     try:
+        if timeout_ms is not None and ahead is not None and not ahead.done():
+            # The thread may be waiting for another task's message, and for longer than this one wants to.
+            await asyncio.wait((worker,), timeout=timeout_ms / 1000 + _TURN_S)
+            if work.cancel():
+                return None
         await worker
     except BaseException:
         # Cancelled, or the loop has ended. The ticket knows whether a message had been taken.

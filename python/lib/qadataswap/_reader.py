@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Iterator, Literal, Optional, Type
 
@@ -34,6 +34,8 @@ class Reader(_native.Reader):
     """
 
     _executor: Optional[ThreadPoolExecutor] = None
+    #: The last asynchronous read that was given to it.
+    _last_work: Optional[Future[None]] = None
 
     def read_arrow(
         self, timeout_ms: Optional[int] = None, *, zero_copy: bool = False
