@@ -27,7 +27,8 @@ impl<T: Send> Handle<T> {
         Self { what, inner: Mutex::new(Some(inner)), made_by: std::process::id() }
     }
 
-    fn check_fork(&self) -> Result<(), Failure> {
+    /// Refuses in a forked child.
+    pub fn check_fork(&self) -> Result<(), Failure> {
         if self.made_by == std::process::id() {
             Ok(())
         } else {

@@ -403,6 +403,8 @@ impl Reader {
             _ => Form::Lease,
         };
         let timeout_ms = options::milliseconds(py, "timeout_ms", timeout_ms)?;
+        // Here, because the thread that would find it out is not in the child.
+        self.shared.handle.check_fork().map_err(|failure| failure.raise(py))?;
         Ok(Ticket::new(self.shared.clone(), form, timeout_ms))
     }
 

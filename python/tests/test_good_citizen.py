@@ -255,6 +255,28 @@ waiting.join()
     process.end_well()
 
 
+def test_asyncio_in_a_forked_child(ring, child):
+    """Refused at once, although the thread that reads is the parent's."""
+    process = child(
+        FORKED
+        + """
+import asyncio
+assert asyncio.run(reader.read_async(0)) == b"raw"
+if os.fork() == 0:
+    try:
+        asyncio.run(reader.read_async(0))
+    except qadataswap.ForkedError:
+        print("refused")
+    os._exit(0)
+print(os.wait()[1])
+""",
+        ring,
+        **FORKING,
+    )
+    assert [process.hear(), process.hear()] == ["refused", "0"]
+    process.end_well()
+
+
 def read_in_child(name, results):
     with qadataswap.create_reader(name) as reader:
         results.put(reader.read_arrow(None).to_pydict())
