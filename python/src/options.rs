@@ -58,6 +58,18 @@ pub fn milliseconds(
     number(py, option, "milliseconds, 0 or more, or None for no limit", given)
 }
 
+/// A file mode; the core tells which there are.
+pub fn mode(
+    py: Python<'_>,
+    option: &str,
+    given: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Option<u32>> {
+    let rule = "a file mode, such as 0o600";
+    let Some(mode) = number(py, option, rule, given)? else { return Ok(None) };
+    let mode = u32::try_from(mode).map_err(|_| errors::option(py, option, rule, given));
+    mode.map(Some)
+}
+
 /// A whole number that is not negative.
 pub fn number(
     py: Python<'_>,

@@ -66,8 +66,8 @@ impl Writer {
         slot_count: &Bound<'_, PyAny>,
         slot_capacity: Option<&Bound<'_, PyAny>>,
         rollover: bool,
-        mode: u32,
-        control_mode: Option<u32>,
+        mode: &Bound<'_, PyAny>,
+        control_mode: Option<&Bound<'_, PyAny>>,
         on_slow_reader: &str,
         slow_reader_ms: Option<&Bound<'_, PyAny>>,
         holds: bool,
@@ -79,7 +79,6 @@ impl Writer {
         let slots = options::number(py, "buffer_count", rule, Some(slot_count))?.unwrap_or(0);
         let mut builder = WriterOptions::new(slots as usize)
             .rollover(rollover)
-            .mode(mode)
             .holds(holds)
             .prefault(prefault)
             .lock_memory(lock_memory)
@@ -88,7 +87,10 @@ impl Writer {
         if let Some(bytes) = options::number(py, "slot_capacity", rule, slot_capacity)? {
             builder = builder.slot_capacity(bytes as usize);
         }
-        if let Some(mode) = control_mode {
+        if let Some(mode) = options::mode(py, "mode", Some(mode))? {
+            builder = builder.mode(mode);
+        }
+        if let Some(mode) = options::mode(py, "control_mode", control_mode)? {
             builder = builder.control_mode(mode);
         }
         let limit_ms = options::milliseconds(py, "slow_reader_ms", slow_reader_ms)?;
