@@ -108,6 +108,10 @@ fn read_stream(stream: &mut FFI_ArrowArrayStream) -> Result<Table, ArrowError> {
 }
 
 fn read_array(schema: FFI_ArrowSchema, array: FFI_ArrowArray) -> Result<Table, ArrowError> {
+    // As a capsule is that somebody has taken from; arrow-rs would panic on such a schema.
+    if array.is_released() {
+        return Err(ArrowError::CDataInterface("the array is released".to_owned()));
+    }
     let target = Target::new(&schema)?;
     let batch = target.batch(array)?;
     Ok((target.schema, vec![batch]))

@@ -62,7 +62,7 @@ fn check_requested(requested: Option<&Bound<'_, PyAny>>, schema: &SchemaRef) -> 
 ///
 /// After a zero-copy read the memory is that of the ring, and read-only: the message stays leased until this
 /// object and everything that was made from it are gone.
-#[pyclass(frozen, module = "qadataswap")]
+#[pyclass(frozen, weakref, module = "qadataswap")]
 pub struct Batches {
     /// None: released.
     table: Mutex<Option<qadataswap::Batches>>,
@@ -135,9 +135,12 @@ impl Batches {
         self.zero_copy
     }
 
-    /// The batch at `index`, as an object that exports __arrow_c_array__.
-    fn batch(&self, index: usize) -> PyResult<Batch> {
-        let batch = self.with(|table| table.batches.get(index).cloned())?;
+    /// The batch at `index`, as an object that exports __arrow_c_array__. Negative ones count from the end.
+    fn batch(&self, index: isize) -> PyResult<Batch> {
+        let batch = self.with(|table| {
+            let from = if index < 0 { table.batches.len() } else { 0 };
+            table.batches.get(from.checked_add_signed(index)?).cloned()
+        })?;
         batch.map(Batch).ok_or_else(|| PyIndexError::new_err("there is no such batch"))
     }
 
@@ -150,6 +153,12 @@ impl Batches {
     /// The message as a pyarrow.Table, which shares the memory. Needs pyarrow.
     fn to_pyarrow<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         slf.py().import("qadataswap._arrow")?.call_method1("to_table", (slf,))
+    }
+
+    /// The message as a polars.DataFrame, which shares the memory: what polars.DataFrame(it) gives. (Of an object
+    /// that is not pyarrow's, polars.from_arrow makes a Series of structs.) Needs polars.
+    fn to_polars<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("polars")?.getattr("DataFrame")?.call1((slf,))
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -191,7 +200,7 @@ impl Batches {
 }
 
 /// One record batch, which exports the Arrow PyCapsule interface.
-#[pyclass(frozen, module = "qadataswap")]
+#[pyclass(frozen, weakref, module = "qadataswap")]
 pub struct Batch(RecordBatch);
 
 #[pymethods]
@@ -248,7 +257,7 @@ impl Batch {
 }
 
 /// The schema of a message, which exports the Arrow PyCapsule interface.
-#[pyclass(frozen, module = "qadataswap")]
+#[pyclass(frozen, weakref, module = "qadataswap")]
 pub struct Schema(SchemaRef);
 
 #[pymethods]

@@ -12,7 +12,7 @@ use crate::buffer::{Export, exporting_class};
 ///
 /// The writer passes over its slot until this is released and the last view of it is gone; the memory does not
 /// change before that. A lease may outlive its reader.
-#[pyclass(subclass, frozen, name = "Lease", module = "qadataswap")]
+#[pyclass(subclass, frozen, weakref, name = "Lease", module = "qadataswap")]
 pub struct Lease {
     state: Mutex<State>,
     position: u64,

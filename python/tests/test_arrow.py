@@ -1,6 +1,7 @@
 """Tables: whatever exports the Arrow PyCapsule interface goes in, and what comes out exports it again."""
 
 import gc
+import weakref
 
 import duckdb
 import numpy as np
@@ -74,8 +75,10 @@ def test_chunks_stay_as_they_are(pair):
     for index, batch in enumerate(batches):
         assert pa.record_batch(batch).equals(table.to_batches()[index])
         assert pa.record_batch(batches.batch(index)).equals(table.to_batches()[index])
-    with pytest.raises(IndexError):
-        batches.batch(2)
+    assert len(batches.batch(-1)) == 2 and len(batches.batch(-2)) == 3
+    for index in (2, -3):
+        with pytest.raises(IndexError):
+            batches.batch(index)
 
 
 def test_record_batches_and_readers(pair):
@@ -148,6 +151,7 @@ def test_polars_frames(pair):
         assert pl.DataFrame(batches).schema == source.schema
         in_place = reader.read_batches(0, zero_copy=True)
         assert pl.DataFrame(in_place).equals(source)
+        assert in_place.to_polars().equals(source)
         # From some version on, polars makes a struct series of what is not of pyarrow.
         found = pl.from_arrow(in_place)
         assert (found.struct.unnest() if isinstance(found, pl.Series) else found).equals(source)
@@ -263,6 +267,22 @@ def test_a_producer_that_fails(pair):
     assert writer.stats.published == 1
 
 
+def test_capsules_are_good_for_one_use(pair, capfd):
+    writer, _ = pair
+    stream, array = TABLE.__arrow_c_stream__(), TABLE.to_batches()[0].__arrow_c_array__()
+
+    class Used:
+        def __init__(self, method, capsule):
+            setattr(self, method, lambda requested_schema=None: capsule)
+
+    for used in (Used("__arrow_c_stream__", stream), Used("__arrow_c_array__", array)):
+        writer.write_arrow(used)
+        with pytest.raises(qadataswap.ArrowError, match="released"):
+            writer.write_arrow(used)
+    assert writer.stats.published == 2
+    assert capfd.readouterr().err == ""
+
+
 def test_streams_from_elsewhere(pair):
     writer, reader = pair
     sink = pa.BufferOutputStream()
@@ -321,6 +341,22 @@ def test_numpy_arrays_in_place_are_read_only_and_keep_the_lease(pair):
     assert reader.stats.leases == 1
     del numbers
     gc.collect()
+    assert reader.stats.leases == 0
+
+
+def test_the_end_of_what_is_held_can_be_watched(pair):
+    writer, reader = pair
+    writer.write_arrow(TABLE)
+    writer.write(b"message")
+    batches = reader.read_batches(0, zero_copy=True)
+    held = [batches, batches.batch(0), batches.schema, reader.lease(0)]
+    ended = []
+    for number, each in enumerate(held):
+        weakref.finalize(each, ended.append, number)
+    del each, batches
+    for number in range(4):
+        assert ended == list(range(number))
+        held.pop(0)
     assert reader.stats.leases == 0
 
 
