@@ -178,6 +178,15 @@ def test_lossless_readers_are_refused_waited_for_or_evicted(ring_names):
         assert reader.stats.evictions == 1
 
 
+def test_importing_everything_takes_nothing_away():
+    names = {}
+    exec("from qadataswap import *", names)
+    import builtins
+
+    assert names["create_reader"] is qadataswap.create_reader
+    assert not {name for name in vars(builtins) if name in names} - {"__builtins__", "__doc__", "__name__"}
+
+
 def test_the_names_of_rings(ring_names):
     first, second = ring_names("b"), ring_names("a")
     with qadataswap.create_writer(first, 1), qadataswap.create_writer(second, 1):

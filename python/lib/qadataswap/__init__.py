@@ -21,7 +21,10 @@ many (reader.stats.lost), unless it is lossless (create_reader(name, lossless=Tr
 
 from . import _errors
 from ._errors import *  # noqa: F403
-from ._native import Batch, Batches, Lease, Schema, __version__, list, unlink
+from ._native import Batch, Batches, Lease, Schema, __version__, unlink
+
+# Not in __all__: `from qadataswap import *` must not take Python's own away.
+from ._native import list as list
 from ._reader import Reader, create_reader
 from ._stats import ReaderStats, WriterStats
 from ._writer import Writer, create_writer
@@ -38,7 +41,6 @@ __all__ = [
     "__version__",
     "create_reader",
     "create_writer",
-    "list",
     "unlink",
 ]
 __all__ += _errors.__all__
