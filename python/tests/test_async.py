@@ -200,7 +200,9 @@ def test_the_time_of_a_read_runs_while_another_is_before_it(pair):
     async def main():
         first = asyncio.create_task(reader.read_async())
         await asyncio.sleep(0)
-        # Not only when the first has its message.
+        # Not only when the first has its message; also when one before it has given up.
+        for _ in range(3):
+            assert await reader.read_async(1) is None
         assert await asyncio.gather(*(reader.read_async(limit) for limit in (0, 1, 30))) == [None] * 3
         assert not first.done()
         for n in (b"1", b"2", b"3"):

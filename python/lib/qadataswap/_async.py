@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Optional
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Optional, Set, Tuple
 
 from . import _native
 
@@ -23,26 +23,45 @@ if _register_atexit is not None:
 _TURN_S = 0.02
 
 
-def _executor_of(reader: Reader) -> ThreadPoolExecutor:
-    # A thread of the reader's own: readers that wait for long must not use up the loop's default threads.
-    if reader._executor is None:
-        reader._executor = ThreadPoolExecutor(1, thread_name_prefix=f"qadataswap-{reader.name}")
-    return reader._executor
+class Worker:
+    """The thread in which a reader waits: its own, so that readers that wait for long do not use up the loop's."""
+
+    def __init__(self, name: str) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=f"qadataswap-{name}")
+        #: Reads that have not ended, the one that waits included.
+        self._reads: Set[Future[None]] = set()
+
+    def begin(self, ticket: _native.Ticket) -> Tuple[Future[None], bool]:
+        """Puts a read last, and tells whether there are others before it."""
+        is_behind = bool(self._reads)
+        read = self._executor.submit(ticket.run)
+        self._reads.add(read)
+        read.add_done_callback(self._reads.discard)
+        return read, is_behind
+
+    def end(self) -> None:
+        # The thread sees for itself that the reader is closed.
+        self._executor.shutdown(wait=False)
+
+
+def _worker_of(reader: Reader) -> Worker:
+    if reader._worker is None:
+        reader._worker = Worker(reader.name)
+    return reader._worker
 
 
 async def read(reader: Reader, form: str, timeout_ms: Optional[int]) -> Any:
     """Reads the next message in `form` (see Reader._begin)."""
     ticket = reader._begin(form, timeout_ms)
-    work = _executor_of(reader).submit(ticket.run)
-    ahead, reader._last_work = reader._last_work, work
-    worker = asyncio.wrap_future(work)
+    running, is_behind = _worker_of(reader).begin(ticket)
+    ended = asyncio.wrap_future(running)
     try:
-        if timeout_ms is not None and ahead is not None and not ahead.done():
+        if timeout_ms is not None and is_behind:
             # The thread may be waiting for another task's message, and for longer than this one wants to.
-            await asyncio.wait((worker,), timeout=timeout_ms / 1000 + _TURN_S)
-            if work.cancel():
+            await asyncio.wait((ended,), timeout=timeout_ms / 1000 + _TURN_S)
+            if running.cancel():
                 return None
-        await worker
+        await ended
     except BaseException:
         # Cancelled, or the loop has ended. The ticket knows whether a message had been taken.
         ticket.cancel()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Iterator, Literal, Optional, Type
 
@@ -33,9 +32,7 @@ class Reader(_native.Reader):
     consumed.
     """
 
-    _executor: Optional[ThreadPoolExecutor] = None
-    #: The last asynchronous read that was given to it.
-    _last_work: Optional[Future[None]] = None
+    _worker: Optional[_async.Worker] = None
 
     def read_arrow(
         self, timeout_ms: Optional[int] = None, *, zero_copy: bool = False
@@ -129,10 +126,9 @@ class Reader(_native.Reader):
     def close(self) -> None:
         """Detaches from the ring. Leases and zero-copy tables stay valid. Does nothing if done before."""
         super().close()
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            # Its thread sees for itself that the reader is closed.
-            executor.shutdown(wait=False)
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end()
 
     @property
     def stats(self) -> ReaderStats:
