@@ -1,0 +1,164 @@
+//! Batches that differ from message to message, the check that all of one arrived, and their IPC streams.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{Array, RecordBatch};
+use arrow_buffer::Buffer;
+use arrow_ipc::reader::StreamDecoder;
+use arrow_ipc::writer::StreamWriter;
+
+use crate::Result;
+use crate::channel::{Receiver, Sender};
+
+/// Prepared batches: slices of one that is longer by as many rows.
+const VARIANTS: usize = 4;
+/// From so many rows on there is one only, so that the slices' offsets do not cost more than the rest.
+const LARGE: usize = 100_000;
+
+/// Batches of one size.
+pub struct Batches {
+    variants: Vec<RecordBatch>,
+    sums: Vec<u64>,
+}
+
+impl Batches {
+    /// Prepares batches of `rows` rows.
+    pub fn new(rows: usize) -> Self {
+        let variants: Vec<_> = if rows >= LARGE {
+            vec![qadataswap_bench::batch(rows)]
+        } else {
+            (0..VARIANTS).map(|variant| whole(rows, variant)).collect()
+        };
+        let sums = variants.iter().map(sum).collect();
+        Self { variants, sums }
+    }
+
+    /// Batch `number`.
+    pub fn batch(&self, number: u64) -> &RecordBatch {
+        &self.variants[number as usize % self.variants.len()]
+    }
+
+    /// Reads batch `number`, every column of it.
+    pub fn check(&self, batch: &RecordBatch, number: u64) -> Result<()> {
+        if sum(batch) == self.sums[number as usize % self.variants.len()] {
+            return Ok(());
+        }
+        Err(format!("batch {number} did not arrive as it was sent").into())
+    }
+
+    /// Bytes of the longest of them as a stream.
+    pub fn stream_bytes(&self) -> Result<usize> {
+        let mut longest = 0;
+        for batch in &self.variants {
+            let mut stream = Vec::new();
+            encode(batch, &mut stream)?;
+            longest = longest.max(stream.len());
+        }
+        Ok(longest)
+    }
+}
+
+/// Rows from `variant` on, in arrays of their own.
+fn whole(rows: usize, variant: usize) -> RecordBatch {
+    let slice = qadataswap_bench::batch(rows + VARIANTS + 7).slice(variant + 7, rows);
+    let mut stream = Vec::new();
+    encode(&slice, &mut stream).expect("encodes");
+    let mut buffer = Buffer::from_vec(stream);
+    StreamDecoder::new().decode(&mut buffer).expect("decodes").expect("a batch")
+}
+
+/// A figure that every byte of the batch goes into.
+fn sum(batch: &RecordBatch) -> u64 {
+    let mut sum = batch.num_rows() as u64;
+    for column in batch.columns() {
+        sum = sum.rotate_left(7).wrapping_add(sum_of(column.as_ref()));
+    }
+    sum
+}
+
+fn sum_of(column: &dyn Array) -> u64 {
+    let add = |sum: u64, value: u64| sum.wrapping_add(value);
+    let values = if let Some(ints) = column.as_primitive_opt::<Int64Type>() {
+        ints.values().iter().map(|value| *value as u64).fold(0, add)
+    } else if let Some(floats) = column.as_primitive_opt::<Float64Type>() {
+        floats.values().iter().map(|value| value.to_bits()).fold(0, add)
+    } else if let Some(texts) = column.as_string_opt::<i32>() {
+        let ends = texts.value_offsets();
+        let bytes = &texts.value_data()[ends[0] as usize..ends[ends.len() - 1] as usize];
+        bytes.iter().map(|byte| u64::from(*byte)).fold(0, add)
+    } else if let Some(bits) = column.as_boolean_opt() {
+        bits.values().count_set_bits() as u64
+    } else {
+        unreachable!("the batch has no other types")
+    };
+    values.wrapping_add((column.null_count() as u64) << 32)
+}
+
+/// Appends a batch as a whole stream.
+pub fn encode(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+    let mut writer = StreamWriter::try_new(out, batch.schema_ref())?;
+    writer.write(batch)?;
+    writer.finish()?;
+    Ok(())
+}
+
+/// The writing end for batches.
+pub trait BatchSender {
+    fn send_batch(&mut self, batch: &RecordBatch) -> Result<()>;
+}
+
+/// The reading end for batches.
+pub trait BatchReceiver {
+    /// Waits for the next batch and has `read` read it, who is also told how many were lost so far.
+    fn receive_batch<R>(&mut self, read: impl FnMut(&RecordBatch, u64) -> R) -> Result<R>;
+
+    /// Batches lost so far.
+    fn lost_batches(&self) -> u64;
+}
+
+/// Batches by whatever carries bytes, as arrow-ipc encodes them.
+pub struct Encoded<S> {
+    sender: S,
+    stream: Vec<u8>,
+}
+
+impl<S: Sender> Encoded<S> {
+    pub fn new(sender: S) -> Self {
+        Self { sender, stream: Vec::new() }
+    }
+}
+
+impl<S: Sender> BatchSender for Encoded<S> {
+    fn send_batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.stream.clear();
+        encode(batch, &mut self.stream)?;
+        self.sender.send(&self.stream)
+    }
+}
+
+/// Batches from whatever carries bytes, as arrow-ipc decodes them: where the bytes are, without a copy.
+pub struct Decoded<R>(pub R);
+
+impl<R: Receiver> BatchReceiver for Decoded<R> {
+    fn receive_batch<T>(&mut self, mut read: impl FnMut(&RecordBatch, u64) -> T) -> Result<T> {
+        self.0.receive(|bytes| {
+            let start = NonNull::from(bytes).cast::<u8>();
+            // SAFETY: the bytes are readable, and nobody changes them, until this closure ends; buffer, decoder
+            // and batch end before it does, and `read` gets the batch by a reference that it cannot keep. (It
+            // could clone the batch; it is always the check, which does not.)
+            let mut buffer =
+                unsafe { Buffer::from_custom_allocation(start, bytes.len(), Arc::new(())) };
+            let mut decoder = StreamDecoder::new();
+            let batch = decoder.decode(&mut buffer)?.ok_or("a stream without a batch")?;
+            // What carries bytes here loses nothing.
+            Ok(read(&batch, 0))
+        })?
+    }
+
+    fn lost_batches(&self) -> u64 {
+        self.0.lost()
+    }
+}

@@ -1,0 +1,185 @@
+//! qadataswap: typed values of 40 bytes, larger messages copied or in place, and record batches.
+
+use arrow_array::RecordBatch;
+use qadataswap::{OnSlowReader, Reader, ReaderOptions, WaitStrategy, Writer, WriterOptions};
+
+use super::slots;
+use crate::Result;
+use crate::batches::{BatchReceiver, BatchSender};
+use crate::channel::{Channel, Link, Receiver, Sender};
+use crate::spec::{Impl, Mode};
+
+/// The longest wait for a message; the run is over long before.
+const FOREVER_MS: u64 = u64::MAX;
+
+/// A message of 40 bytes, as a program would have it.
+type Small = [u64; 5];
+
+/// Copied out to the reader's own memory.
+pub struct Copied;
+/// Written into a reserved slot, read in a leased one.
+pub struct InPlace;
+
+fn create(channel: &Channel) -> Result<Writer> {
+    let capacity = channel.spec.capacity;
+    let options = WriterOptions::new(slots(capacity))
+        .slot_capacity(capacity)
+        .prefault(true)
+        .on_slow_reader(OnSlowReader::Wait { limit_ms: 60_000 });
+    Ok(options.create(&channel.name())?)
+}
+
+fn attach(channel: &Channel) -> Result<Reader> {
+    let spec = channel.spec;
+    let wait = match (spec.mode, spec.crowded) {
+        (Mode::Wake, _) => WaitStrategy::Sleep,
+        (_, true) => WaitStrategy::default(),
+        (_, false) => WaitStrategy::Spin,
+    };
+    let lossless = spec.implementation == Impl::QadataswapLossless;
+    let options = ReaderOptions::new().wait(wait).lossless(lossless).prefault(true);
+    Ok(options.attach(&channel.name())?)
+}
+
+/// Writes, and removes the ring at the end.
+pub struct QadsSender {
+    writer: Option<Writer>,
+    in_place: bool,
+}
+
+impl QadsSender {
+    pub fn new(channel: &Channel, in_place: bool) -> Result<Self> {
+        Ok(Self { writer: Some(create(channel)?), in_place })
+    }
+
+    #[inline(always)]
+    fn writer(&mut self) -> &mut Writer {
+        self.writer.as_mut().expect("there until the end")
+    }
+}
+
+impl Drop for QadsSender {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.writer.take().map(Writer::unlink) {
+            eprintln!("a ring is left: {error}");
+        }
+    }
+}
+
+impl Sender for QadsSender {
+    #[inline(always)]
+    fn send(&mut self, message: &[u8]) -> Result<()> {
+        if self.in_place {
+            let mut slot = self.writer().reserve(message.len())?;
+            slot.write_at(0, message)?;
+            slot.publish()?;
+            return Ok(());
+        }
+        if let Ok(bytes) = <&[u8; size_of::<Small>()]>::try_from(message) {
+            let mut value: Small = [0; 5];
+            for (word, bytes) in value.iter_mut().zip(bytes.as_chunks().0) {
+                *word = u64::from_ne_bytes(*bytes);
+            }
+            self.writer().write_value(&value)?;
+        } else {
+            self.writer().write(message)?;
+        }
+        Ok(())
+    }
+}
+
+impl BatchSender for QadsSender {
+    #[inline(always)]
+    fn send_batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        Ok(self.writer().write_arrow(batch)?)
+    }
+}
+
+/// Reads copies.
+pub struct CopyingReceiver {
+    reader: Reader,
+    buffer: Vec<u8>,
+}
+
+impl Receiver for CopyingReceiver {
+    #[inline(always)]
+    fn receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Result<R> {
+        const NONE: &str = "no message for a very long time";
+        if self.buffer.len() == size_of::<Small>() {
+            let value: Small = self.reader.read_value(FOREVER_MS)?.ok_or(NONE)?;
+            return Ok(read(value.map(u64::to_ne_bytes).as_flattened()));
+        }
+        let length = self.reader.read_into(&mut self.buffer, FOREVER_MS)?.ok_or(NONE)?;
+        Ok(read(&self.buffer[..length]))
+    }
+
+    fn lost(&self) -> u64 {
+        self.reader.stats().lost
+    }
+}
+
+impl BatchReceiver for CopyingReceiver {
+    #[inline(always)]
+    fn receive_batch<R>(&mut self, mut read: impl FnMut(&RecordBatch, u64) -> R) -> Result<R> {
+        let batch = self.reader.read_arrow(FOREVER_MS)?.ok_or("no batch for a very long time")?;
+        Ok(read(&batch, self.lost()))
+    }
+
+    fn lost_batches(&self) -> u64 {
+        self.lost()
+    }
+}
+
+/// Reads in place.
+pub struct LeasingReceiver(Reader);
+
+impl Receiver for LeasingReceiver {
+    #[inline(always)]
+    fn receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Result<R> {
+        let lease = self.0.lease(FOREVER_MS)?.ok_or("no message for a very long time")?;
+        Ok(read(&lease))
+    }
+
+    fn lost(&self) -> u64 {
+        self.0.stats().lost
+    }
+}
+
+impl BatchReceiver for LeasingReceiver {
+    #[inline(always)]
+    fn receive_batch<R>(&mut self, mut read: impl FnMut(&RecordBatch, u64) -> R) -> Result<R> {
+        let batch =
+            self.0.read_arrow_zero_copy(FOREVER_MS)?.ok_or("no batch for a very long time")?;
+        Ok(read(&batch, self.lost()))
+    }
+
+    fn lost_batches(&self) -> u64 {
+        self.0.stats().lost
+    }
+}
+
+impl Link for Copied {
+    type Sender = QadsSender;
+    type Receiver = CopyingReceiver;
+
+    fn sender(channel: &Channel) -> Result<Self::Sender> {
+        QadsSender::new(channel, false)
+    }
+
+    fn receiver(channel: &Channel, _reader: usize) -> Result<Self::Receiver> {
+        Ok(CopyingReceiver { reader: attach(channel)?, buffer: vec![0; channel.spec.capacity] })
+    }
+}
+
+impl Link for InPlace {
+    type Sender = QadsSender;
+    type Receiver = LeasingReceiver;
+
+    fn sender(channel: &Channel) -> Result<Self::Sender> {
+        QadsSender::new(channel, true)
+    }
+
+    fn receiver(channel: &Channel, _reader: usize) -> Result<Self::Receiver> {
+        attach(channel).map(LeasingReceiver)
+    }
+}

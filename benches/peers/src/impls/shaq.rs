@@ -1,0 +1,152 @@
+//! shaq's broadcast queue: reserved, filled, published; reserved and read in place.
+//!
+//! Its cells have a type, so that there is one for each size class: a length and so many bytes, aligned to cache
+//! lines. Nothing is lost: the producer waits for the slowest consumer.
+
+use std::mem::MaybeUninit;
+use std::time::Duration;
+
+use shaq::broadcast::{Broadcast, BroadcastConfig, Consumer, Producer, ProducerId};
+
+use super::slots;
+use crate::Result;
+use crate::channel::{Channel, Link, Receiver, Sender, poll};
+use crate::spec::Mode;
+
+/// Read in place.
+pub struct Shaq;
+
+pub struct ShaqSender(Box<dyn Write>);
+
+pub struct ShaqReceiver {
+    consumer: Box<dyn Read>,
+    sleeps: bool,
+    crowded: bool,
+}
+
+/// A message of up to `N` bytes.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Cell<const N: usize> {
+    length: usize,
+    bytes: [u8; N],
+}
+
+/// A producer of cells of some size.
+trait Write {
+    fn try_write(&mut self, message: &[u8], crowded: bool) -> Result<()>;
+}
+
+/// A consumer of cells of some size.
+trait Read {
+    /// Hands the next message to `read`, waiting for it asleep if told so; `false` if there is none.
+    fn try_read(&mut self, sleeps: bool, read: &mut dyn FnMut(&[u8])) -> bool;
+}
+
+impl<const N: usize> Write for Producer<Cell<N>> {
+    #[inline(always)]
+    fn try_write(&mut self, message: &[u8], crowded: bool) -> Result<()> {
+        if message.len() > N {
+            return Err("the message exceeds the cell".into());
+        }
+        let written = poll(crowded, || {
+            // SAFETY: length and the bytes it counts are written before the cell is published, and nothing else of
+            // it is read. (A cell's bytes are bytes of zeroed or earlier shared memory otherwise, never undefined.)
+            let Some(mut guard) = (unsafe { self.try_reserve_write() }) else { return Ok(None) };
+            let cell: *mut Cell<N> = MaybeUninit::as_mut_ptr(guard.as_mut());
+            // SAFETY: the cell is this producer's until it is published.
+            unsafe { (&raw mut (*cell).length).write(message.len()) };
+            // SAFETY: likewise, and the message fits.
+            let bytes = unsafe { (&raw mut (*cell).bytes).cast::<u8>() };
+            // SAFETY: likewise.
+            unsafe { bytes.copy_from_nonoverlapping(message.as_ptr(), message.len()) };
+            // Dropping the guard publishes the cell.
+            drop(guard);
+            Ok(Some(()))
+        });
+        written
+    }
+}
+
+impl<const N: usize> Read for Consumer<Cell<N>> {
+    #[inline(always)]
+    fn try_read(&mut self, sleeps: bool, read: &mut dyn FnMut(&[u8])) -> bool {
+        let guard = match sleeps {
+            true => self.reserve_read_timeout(Duration::from_secs(1)).ok(),
+            false => self.try_reserve_read(),
+        };
+        let Some(guard) = guard else { return false };
+        let cell = guard.as_ref();
+        read(&cell.bytes[..cell.length.min(N)]);
+        true
+    }
+}
+
+/// Does something with the size class of a capacity as `N`.
+macro_rules! with_class {
+    ($capacity:expr, $then:ident, $($argument:expr),*) => {
+        match $capacity {
+            ..=40 => $then::<40>($($argument),*),
+            ..=1024 => $then::<1024>($($argument),*),
+            ..=8192 => $then::<8192>($($argument),*),
+            ..=65_536 => $then::<65_536>($($argument),*),
+            ..=1_048_576 => $then::<1_048_576>($($argument),*),
+            ..=80_000_000 => $then::<80_000_000>($($argument),*),
+            other => Err(format!("no cells of {other} bytes").into()),
+        }
+    };
+}
+
+fn produce<const N: usize>(channel: &Channel) -> Result<Box<dyn Write>> {
+    let config = BroadcastConfig {
+        capacity: slots(N),
+        producer_slots: 1,
+        consumer_slots: channel.spec.readers.max(1),
+    };
+    // SAFETY: the file is this channel's, empty until now, and never resized; all use cells of this type, which any
+    // bytes are valid for.
+    let queue = unsafe { Broadcast::<Cell<N>>::create(&channel.memory()?, config) }?;
+    Ok(Box::new(queue.producer(ProducerId::new(1))?))
+}
+
+fn consume<const N: usize>(channel: &Channel) -> Result<Box<dyn Read>> {
+    // SAFETY: as above; it has been created.
+    let queue = unsafe { Broadcast::<Cell<N>>::join(&channel.memory()?) }?;
+    Ok(Box::new(queue.consumer()?))
+}
+
+impl Link for Shaq {
+    type Sender = ShaqSender;
+    type Receiver = ShaqReceiver;
+
+    fn sender(channel: &Channel) -> Result<Self::Sender> {
+        with_class!(channel.spec.capacity, produce, channel).map(ShaqSender)
+    }
+
+    fn receiver(channel: &Channel, _reader: usize) -> Result<Self::Receiver> {
+        Ok(ShaqReceiver {
+            consumer: with_class!(channel.spec.capacity, consume, channel)?,
+            sleeps: channel.spec.mode == Mode::Wake || channel.spec.crowded,
+            crowded: channel.spec.crowded,
+        })
+    }
+}
+
+impl Sender for ShaqSender {
+    #[inline(always)]
+    fn send(&mut self, message: &[u8]) -> Result<()> {
+        self.0.try_write(message, true)
+    }
+}
+
+impl Receiver for ShaqReceiver {
+    #[inline(always)]
+    fn receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Result<R> {
+        let (consumer, sleeps) = (&mut self.consumer, self.sleeps);
+        poll(self.crowded, || {
+            let mut result = None;
+            consumer.try_read(sleeps, &mut |bytes| result = Some(read(bytes)));
+            Ok(result)
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! Bytes that differ from message to message, and the check that all of them arrived.
+//!
+//! A message is one of a few prepared contents, of which the first word is a stamp and the second the message's
+//! number. Whoever reads one adds up all its words and compares the sum with what was prepared.
+
+use crate::Result;
+
+/// Prepared contents.
+const VARIANTS: usize = 8;
+/// Bytes of stamp and number.
+const HEAD: usize = 16;
+
+/// Messages of one size.
+pub struct Payload {
+    variants: Vec<Vec<u8>>,
+    sums: Vec<u64>,
+}
+
+impl Payload {
+    /// Prepares messages of `size` bytes, a multiple of eight.
+    pub fn new(size: usize) -> Self {
+        assert!(size >= HEAD && size.is_multiple_of(8));
+        let variants: Vec<Vec<u8>> = (0..VARIANTS).map(|variant| contents(variant, size)).collect();
+        let sums = variants.iter().map(|variant| sum(&variant[HEAD..])).collect();
+        Self { variants, sums }
+    }
+
+    /// Message `number`.
+    #[inline(always)]
+    pub fn message(&mut self, number: u64, stamp: u64) -> &[u8] {
+        let message = &mut self.variants[number as usize % VARIANTS];
+        message[..8].copy_from_slice(&stamp.to_ne_bytes());
+        message[8..HEAD].copy_from_slice(&number.to_ne_bytes());
+        message
+    }
+
+    /// Reads a message: its number and stamp.
+    #[inline(always)]
+    pub fn check(&self, message: &[u8]) -> Result<Arrived> {
+        if message.len() != self.variants[0].len() {
+            return Err(format!("a message of {} bytes arrived", message.len()).into());
+        }
+        let (stamp, number) = (word(&message[..8]), word(&message[8..HEAD]));
+        if sum(&message[HEAD..]) != self.sums[number as usize % VARIANTS] {
+            return Err(format!("message {number} did not arrive as it was sent").into());
+        }
+        Ok(Arrived { number, stamp })
+    }
+}
+
+/// What a message said.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived {
+    pub number: u64,
+    pub stamp: u64,
+}
+
+fn contents(variant: usize, size: usize) -> Vec<u8> {
+    // A multiplicative sequence: no two words alike, no two variants alike.
+    let mut state = 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(variant as u64 + 1);
+    let mut next = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state ^ state >> 29).to_ne_bytes()
+    };
+    (0..size / 8).flat_map(|_| next()).collect()
+}
+
+#[inline(always)]
+fn word(bytes: &[u8]) -> u64 {
+    u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
+}
+
+/// The sum of all words.
+#[inline(always)]
+fn sum(bytes: &[u8]) -> u64 {
+    bytes.as_chunks::<8>().0.iter().fold(0, |sum, chunk| sum.wrapping_add(u64::from_ne_bytes(*chunk)))
+}

@@ -1,0 +1,171 @@
+//! The two ends of a channel as the modes use them: numbered messages, made and checked here.
+
+use std::marker::PhantomData;
+
+use crate::Result;
+use crate::batches::{BatchReceiver, BatchSender, Batches, Decoded, Encoded};
+use crate::channel::{Channel, Link, Receiver, Sender};
+use crate::payload::{Arrived, Payload};
+use crate::spec::{Load, Spec};
+
+/// A channel for one kind of load.
+pub trait Ports {
+    type Out: Out;
+    type In: In;
+
+    /// The writing end; made first.
+    fn out(channel: &Channel) -> Result<Self::Out>;
+    /// The reading end of that reader; made when all writing ends are.
+    fn reading(channel: &Channel, reader: usize) -> Result<Self::In>;
+}
+
+/// Where messages are written.
+pub trait Out {
+    /// Writes message `number`, the whole of it.
+    fn send(&mut self, number: u64, stamp: u64) -> Result<()>;
+}
+
+/// Where messages are read.
+pub trait In {
+    /// Reads the next message, the whole of it, and checks that it is what was sent.
+    fn receive(&mut self) -> Result<Arrived>;
+
+    /// Messages lost so far.
+    fn lost(&self) -> u64;
+}
+
+/// Messages of bytes.
+pub struct Bytes<L>(PhantomData<L>);
+
+pub struct BytesOut<S> {
+    sender: S,
+    payload: Payload,
+}
+
+pub struct BytesIn<L: Link> {
+    receiver: L::Receiver,
+    payload: Payload,
+    count: u64,
+}
+
+fn payload(spec: &Spec) -> Result<Payload> {
+    match spec.load {
+        Load::Bytes(size) => Ok(Payload::new(size)),
+        Load::Rows(_) => Err("not a load of bytes".into()),
+    }
+}
+
+impl<L: Link> Ports for Bytes<L> {
+    type Out = BytesOut<L::Sender>;
+    type In = BytesIn<L>;
+
+    fn out(channel: &Channel) -> Result<Self::Out> {
+        Ok(BytesOut { sender: L::sender(channel)?, payload: payload(channel.spec)? })
+    }
+
+    fn reading(channel: &Channel, reader: usize) -> Result<Self::In> {
+        let receiver = L::receiver(channel, reader)?;
+        Ok(BytesIn { receiver, payload: payload(channel.spec)?, count: 0 })
+    }
+}
+
+impl<S: Sender> Out for BytesOut<S> {
+    #[inline(always)]
+    fn send(&mut self, number: u64, stamp: u64) -> Result<()> {
+        self.sender.send(self.payload.message(number, stamp))
+    }
+}
+
+impl<L: Link> In for BytesIn<L> {
+    #[inline(always)]
+    fn receive(&mut self) -> Result<Arrived> {
+        let number = self.count;
+        self.count += 1;
+        let payload = &self.payload;
+        self.receiver.receive(|message| match L::CARRIES {
+            true => payload.check(message),
+            false => Ok(Arrived { number, stamp: 0 }),
+        })?
+    }
+
+    fn lost(&self) -> u64 {
+        self.receiver.lost()
+    }
+}
+
+/// Record batches by what carries record batches.
+pub struct BatchesOf<L>(PhantomData<L>);
+/// Record batches by what carries bytes.
+pub struct StreamsOf<L>(PhantomData<L>);
+
+pub struct BatchesOut<S> {
+    sender: S,
+    batches: Batches,
+}
+
+pub struct BatchesIn<R> {
+    receiver: R,
+    batches: Batches,
+    count: u64,
+}
+
+fn batches(spec: &Spec) -> Result<Batches> {
+    match spec.load {
+        Load::Rows(rows) => Ok(Batches::new(rows)),
+        Load::Bytes(_) => Err("not a load of batches".into()),
+    }
+}
+
+impl<L: Link<Sender: BatchSender, Receiver: BatchReceiver>> Ports for BatchesOf<L> {
+    type Out = BatchesOut<L::Sender>;
+    type In = BatchesIn<L::Receiver>;
+
+    fn out(channel: &Channel) -> Result<Self::Out> {
+        Ok(BatchesOut { sender: L::sender(channel)?, batches: batches(channel.spec)? })
+    }
+
+    fn reading(channel: &Channel, reader: usize) -> Result<Self::In> {
+        let receiver = L::receiver(channel, reader)?;
+        Ok(BatchesIn { receiver, batches: batches(channel.spec)?, count: 0 })
+    }
+}
+
+impl<L: Link> Ports for StreamsOf<L> {
+    type Out = BatchesOut<Encoded<L::Sender>>;
+    type In = BatchesIn<Decoded<L::Receiver>>;
+
+    fn out(channel: &Channel) -> Result<Self::Out> {
+        let sender = Encoded::new(L::sender(channel)?);
+        Ok(BatchesOut { sender, batches: batches(channel.spec)? })
+    }
+
+    fn reading(channel: &Channel, reader: usize) -> Result<Self::In> {
+        let receiver = Decoded(L::receiver(channel, reader)?);
+        Ok(BatchesIn { receiver, batches: batches(channel.spec)?, count: 0 })
+    }
+}
+
+impl<S: BatchSender> Out for BatchesOut<S> {
+    #[inline(always)]
+    fn send(&mut self, number: u64, _stamp: u64) -> Result<()> {
+        self.sender.send_batch(self.batches.batch(number))
+    }
+}
+
+impl<R: BatchReceiver> In for BatchesIn<R> {
+    #[inline(always)]
+    fn receive(&mut self) -> Result<Arrived> {
+        let (batches, count) = (&self.batches, self.count);
+        self.count += 1;
+        // Which it is is known by the number of those lost; where none can be, that costs nothing.
+        self.receiver.receive_batch(|batch, lost| {
+            let number = count + lost;
+            batches.check(batch, number)?;
+            Ok(Arrived { number, stamp: 0 })
+        })?
+    }
+
+    fn lost(&self) -> u64 {
+        self.receiver.lost_batches()
+    }
+}
