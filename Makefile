@@ -10,7 +10,8 @@
 #   make coverage    how much of src/ the tests reach, file by file
 #   make ffi     the C and C++ interface alone; make install PREFIX=... puts it where programs find it
 #   make pictures  the picture of `qads top` in the README, from a real run
-#   make bench   what a write and a read cost, beside memcpy, and what holds add
+#   make bench   what a write and a read cost, beside memcpy; then process to process beside iceoryx2, shaq, sockets
+#                and pipes (a quarter of an hour); make bench-quick the latter in three minutes
 #   make python  the Python package: built, type-checked and tested; make wheel, make bench-python
 
 CARGO ?= cargo
@@ -20,8 +21,10 @@ LOCKED = --locked
 PYTHON ?= python3
 VENV = target/venv
 POLARS = --manifest-path examples/polars/Cargo.toml --target-dir target/polars
+PEERS = --manifest-path benches/peers/Cargo.toml --target-dir target/peers
 
-.PHONY: demo test quick lint doc test-debug test-release test-bare test-doc loom loom-deep polars bench bench-once
+.PHONY: demo test quick lint doc test-debug test-release test-bare test-doc loom loom-deep polars
+.PHONY: bench bench-peers bench-quick bench-once bench-docs
 .PHONY: crash storm model
 .PHONY: venv python python-lint python-install python-test wheel bench-python
 .PHONY: fuzz fuzz-smoke fuzz-build fuzz-keep
@@ -40,8 +43,10 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path examples/polars/Cargo.toml --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) fmt --manifest-path benches/peers/Cargo.toml --check
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	$(CARGO) clippy $(LOCKED) -p qadataswap --no-default-features -- -D warnings
+	$(CARGO) clippy $(LOCKED) $(PEERS) --release --all-targets -- -D warnings
 	@! grep -rn 'sync::atomic' src --include='*.rs' --exclude=sync.rs || \
 		{ echo "atomics come from crate::sync, which loom can switch"; exit 1; }
 
@@ -164,10 +169,29 @@ polars:
 bench:
 	$(CARGO) bench $(LOCKED) -p qadataswap-bench
 	$(MAKE) ffi-cost ROUNDS=21
+	$(MAKE) bench-peers
 
-# That the benchmarks run; their figures are not looked at.
+# Beside other ways from process to process. BENCH="--bench arrow --impl qadataswap" for a part of it.
+bench-peers:
+	$(CARGO) run $(LOCKED) $(PEERS) --release -- $(BENCH)
+
+bench-quick:
+	$(MAKE) bench-peers BENCH="--quick $(BENCH)"
+
+# That the benchmarks run, and end when a process of theirs dies; their figures are not looked at.
+ONCE_OUT = target/bench/once
 bench-once: ffi-cost
 	$(CARGO) bench $(LOCKED) -p qadataswap-bench -- --once
+	$(CARGO) test $(LOCKED) $(PEERS) --release
+	rm -rf $(ONCE_OUT)
+	$(MAKE) bench-peers BENCH="--once --out $(ONCE_OUT)"
+	$(CARGO) run $(LOCKED) $(PEERS) --release --quiet -- check $(ONCE_OUT)/results.json
+
+# What the last run wrote, for docs/performance.md.
+bench-docs:
+	mkdir -p docs/performance
+	rm -f docs/performance/*
+	cp target/bench/*.svg target/bench/figures.md docs/performance/
 
 # Real rings, and the real program in a terminal of its own. Built in one go, so that nothing is built twice for the
 # sake of the picture; PROFILE=dev takes the build of the tests.

@@ -21,7 +21,8 @@ impl Channel<'_> {
 
     /// The shared memory that comes with it.
     pub fn memory(&self) -> Result<File> {
-        let fd = self.spec.channels[self.number].memory.ok_or("no memory was made for this channel")?;
+        let fd =
+            self.spec.channels[self.number].memory.ok_or("no memory was made for this channel")?;
         Ok(File::from(own(fd)?))
     }
 

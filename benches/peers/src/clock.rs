@@ -32,7 +32,9 @@ pub fn check() -> Result<(), String> {
     let flags = info.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
     match ["constant_tsc", "nonstop_tsc"].iter().find(|flag| !flags.contains(*flag)) {
         None => Ok(()),
-        Some(flag) => Err(format!("the processor's time stamp counter is not even ({flag} is missing)")),
+        Some(flag) => {
+            Err(format!("the processor's time stamp counter is not even ({flag} is missing)"))
+        }
     }
 }
 

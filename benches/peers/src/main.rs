@@ -1,47 +1,179 @@
 //! qadataswap measured beside what else there is, process to process.
+//!
+//! `make bench` runs all of it, `make bench-quick` a few minutes' worth, `make bench-once` just sees that it runs.
+//! Prints tables, and writes `results.json` and plots. How it is measured: `docs/performance.md`.
 
 mod batches;
+mod board;
 mod channel;
+mod check;
 mod clock;
+mod counting;
 mod impls;
+mod machine;
 mod measure;
 mod modes;
 mod payload;
+mod plan;
+mod plots;
 mod ports;
 mod process;
+mod report;
+mod results;
 mod run;
 mod spec;
+mod table;
+mod targets;
 mod worker;
 
-use spec::{Impl, Load, Mode};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use plan::{Group, Scale};
+use results::{Results, Round, Series};
+use run::Bench;
+use spec::Impl;
+use table::Table;
 
 /// What can fail here is told to the user, and no more is made of it.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
-fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args().collect();
-    if args.get(1).map(String::as_str) == Some("worker") {
-        return worker::run(&args[2]);
-    }
-    clock::check()?;
-    std::fs::create_dir_all("target/bench")?;
-    let mut bench = run::Bench::new("target/bench".as_ref(), clock::ns_per_tick())?;
-    let only: Option<Impl> =
-        args.get(1).map(|name| clap::ValueEnum::from_str(name, true)).transpose()?;
-    for load in [Load::Bytes(40), Load::Bytes(1024), Load::Bytes(8192), Load::Bytes(65536), Load::Rows(1), Load::Rows(100), Load::Rows(10000)] {
-        println!("{load:?}");
-        for round in 0..3 {
-            for implementation in <Impl as clap::ValueEnum>::value_variants() {
-                if only.is_some_and(|only| only != *implementation) { continue; }
-                if !matches!(load, Load::Bytes(40)) && matches!(implementation, Impl::Stamped) { continue; }
-                if matches!(load, Load::Rows(_)) && matches!(implementation, Impl::Raw | Impl::Memcpy | Impl::Futex) { continue; }
-                if matches!(implementation, Impl::QadataswapLossless | Impl::Futex) { continue; }
-                let run = run::Run { mode: Mode::PingPong, implementation: *implementation, load, readers: 1, warm_up: 2000, count: if matches!(load, Load::Rows(10000)) {1000} else {20000}, interval_ns: 0, idle: 0, idle_processes: 0 };
-                let outcomes = bench.run(&run)?;
-                let h = measure::histogram(&outcomes[0].latencies)?;
-                println!("  {round} {:24} p50 {:>9} p99 {:>9} p99.9 {:>9} max {:>9}", implementation.name(), h.value_at_quantile(0.5) / 2, h.value_at_quantile(0.99) / 2, h.value_at_quantile(0.999) / 2, h.max() / 2);
-            }
+/// Measures qadataswap beside what else there is, process to process.
+#[derive(Parser)]
+#[command(name = "peers", args_conflicts_with_subcommands = true)]
+struct Args {
+    /// Take three minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Only see that everything runs; figures mean nothing.
+    #[arg(long, conflicts_with = "quick")]
+    once: bool,
+    /// Only benches whose name contains this (may be given several times).
+    #[arg(long)]
+    bench: Vec<String>,
+    /// Only these implementations (may be given several times).
+    #[arg(long = "impl", value_enum)]
+    implementations: Vec<Impl>,
+    /// Folder for results and plots.
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Names of benches.
+    List,
+    /// Checks that a results file is as documented.
+    Check { file: PathBuf },
+    #[command(hide = true)]
+    Worker { spec: String },
+}
+
+fn main() -> std::process::ExitCode {
+    let args = Args::parse();
+    let done = match &args.command {
+        Some(Command::Worker { spec }) => worker::run(spec),
+        Some(Command::Check { file }) => check::check(file),
+        Some(Command::List) => {
+            println!("{}", plan::benches().join("\n"));
+            Ok(())
+        }
+        None => measure_all(&args),
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::FAILURE
         }
     }
+}
+
+fn measure_all(args: &Args) -> Result<()> {
+    let scale = match (args.quick, args.once) {
+        (true, _) => Scale::Quick,
+        (_, true) => Scale::Once,
+        _ => Scale::Full,
+    };
+    clock::check()?;
+    std::fs::create_dir_all(&args.out)?;
+    let mut bench = Bench::new(&args.out, clock::ns_per_tick())?;
+    let wanted = |group: &Group| {
+        let name = group.bench();
+        args.bench.is_empty() || args.bench.iter().any(|part| name.contains(part.as_str()))
+    };
+    let mut groups = plan::plan(scale, bench.cores, &args.implementations);
+    groups.retain(wanted);
+    if groups.is_empty() {
+        return Err(
+            format!("nothing to measure; benches are: {}", plan::benches().join(", ")).into()
+        );
+    }
+    let rounds = groups.iter().map(|group| group.rounds).max().unwrap_or(0);
+    let machine = machine::describe(scale.name(), rounds);
+    println!("{}\n", machine.join("\n"));
+    let mut all = Vec::new();
+    let mut tables = Vec::new();
+    for group in groups {
+        let results = measure(&mut bench, group)?;
+        let table = report::table(&results);
+        println!("{}", table.text());
+        tables.push(table);
+        all.push(results);
+    }
+    let targets = targets::table(&all);
+    println!("{}", targets.text());
+    write(args, &all, &machine, &targets, &tables)
+}
+
+/// The runs of a group take turns, round by round.
+fn measure(bench: &mut Bench, group: Group) -> Result<Results> {
+    let series = group.runs.iter().map(|run| {
+        let crowded = bench.busy(run) > bench.cores;
+        Series { run: *run, rounds: Vec::new(), crowded }
+    });
+    let mut series: Vec<_> = series.collect();
+    for _ in 0..group.rounds {
+        for one in &mut series {
+            let of =
+                |error| format!("{} of {}: {error}", one.run.implementation.name(), group.bench());
+            let outcomes = bench.run(&one.run).map_err(of)?;
+            one.rounds.push(Round::new(&one.run, &outcomes)?);
+        }
+    }
+    Ok(Results { group, series })
+}
+
+/// Results, plots, and the tables for documents.
+fn write(
+    args: &Args,
+    all: &[Results],
+    machine: &[String],
+    targets: &Table,
+    tables: &[Table],
+) -> Result<()> {
+    let out: &Path = &args.out;
+    let records: Vec<_> = all.iter().flat_map(Results::records).collect();
+    let results = out.join("results.json");
+    std::fs::write(&results, serde_json::to_string_pretty(&records)? + "\n")?;
+    check::check(&results)?;
+    let plots = plots::draw(all, out)?;
+    let mut text = String::from("<!-- written by `make bench-docs` -->\n\n");
+    for line in machine {
+        let _ = writeln!(text, "* {line}");
+    }
+    let _ = writeln!(text, "\n{}", targets.markdown());
+    for plot in &plots {
+        let _ = writeln!(text, "![{}]({plot})\n", plot.trim_end_matches(".svg"));
+    }
+    for table in tables {
+        let _ = writeln!(text, "{}", table.markdown());
+    }
+    std::fs::write(out.join("figures.md"), text)?;
+    println!("{} and {} plots are in {}", results.display(), plots.len(), out.display());
     Ok(())
 }

@@ -16,7 +16,8 @@ pub struct Latencies {
 
 impl Latencies {
     pub fn new(spec: &Spec) -> Self {
-        let histogram = Histogram::new_with_bounds(1, 100_000_000_000, DIGITS).expect("bounds are fine");
+        let histogram =
+            Histogram::new_with_bounds(1, 100_000_000_000, DIGITS).expect("bounds are fine");
         Self { histogram, ns_per_tick: spec.ns_per_tick }
     }
 

@@ -1,14 +1,14 @@
 //! Bytes that differ from message to message, and the check that all of them arrived.
 //!
-//! A message is one of a few prepared contents, of which the first word is a stamp and the second the message's
-//! number. Whoever reads one adds up all its words and compares the sum with what was prepared.
+//! A message is one of a few prepared contents, of which the first word is the message's number. Whoever reads one
+//! adds up all its words and compares the sum with what was prepared.
 
 use crate::Result;
 
 /// Prepared contents.
 const VARIANTS: usize = 8;
-/// Bytes of stamp and number.
-const HEAD: usize = 16;
+/// Bytes of the number.
+const HEAD: usize = 8;
 
 /// Messages of one size.
 pub struct Payload {
@@ -27,32 +27,24 @@ impl Payload {
 
     /// Message `number`.
     #[inline(always)]
-    pub fn message(&mut self, number: u64, stamp: u64) -> &[u8] {
+    pub fn message(&mut self, number: u64) -> &[u8] {
         let message = &mut self.variants[number as usize % VARIANTS];
-        message[..8].copy_from_slice(&stamp.to_ne_bytes());
-        message[8..HEAD].copy_from_slice(&number.to_ne_bytes());
+        message[..HEAD].copy_from_slice(&number.to_ne_bytes());
         message
     }
 
-    /// Reads a message: its number and stamp.
+    /// Reads a message: its number.
     #[inline(always)]
-    pub fn check(&self, message: &[u8]) -> Result<Arrived> {
+    pub fn check(&self, message: &[u8]) -> Result<u64> {
         if message.len() != self.variants[0].len() {
             return Err(format!("a message of {} bytes arrived", message.len()).into());
         }
-        let (stamp, number) = (word(&message[..8]), word(&message[8..HEAD]));
+        let number = u64::from_ne_bytes(message[..HEAD].try_into()?);
         if sum(&message[HEAD..]) != self.sums[number as usize % VARIANTS] {
             return Err(format!("message {number} did not arrive as it was sent").into());
         }
-        Ok(Arrived { number, stamp })
+        Ok(number)
     }
-}
-
-/// What a message said.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrived {
-    pub number: u64,
-    pub stamp: u64,
 }
 
 fn contents(variant: usize, size: usize) -> Vec<u8> {
@@ -65,13 +57,12 @@ fn contents(variant: usize, size: usize) -> Vec<u8> {
     (0..size / 8).flat_map(|_| next()).collect()
 }
 
-#[inline(always)]
-fn word(bytes: &[u8]) -> u64 {
-    u64::from_ne_bytes(bytes.try_into().expect("eight bytes"))
-}
-
 /// The sum of all words.
 #[inline(always)]
 fn sum(bytes: &[u8]) -> u64 {
-    bytes.as_chunks::<8>().0.iter().fold(0, |sum, chunk| sum.wrapping_add(u64::from_ne_bytes(*chunk)))
+    bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .fold(0, |sum, chunk| sum.wrapping_add(u64::from_ne_bytes(*chunk)))
 }

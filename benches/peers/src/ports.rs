@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use crate::Result;
 use crate::batches::{BatchReceiver, BatchSender, Batches, Decoded, Encoded};
 use crate::channel::{Channel, Link, Receiver, Sender};
-use crate::payload::{Arrived, Payload};
+use crate::payload::Payload;
 use crate::spec::{Load, Spec};
 
 /// A channel for one kind of load.
@@ -22,13 +22,13 @@ pub trait Ports {
 /// Where messages are written.
 pub trait Out {
     /// Writes message `number`, the whole of it.
-    fn send(&mut self, number: u64, stamp: u64) -> Result<()>;
+    fn send(&mut self, number: u64) -> Result<()>;
 }
 
 /// Where messages are read.
 pub trait In {
-    /// Reads the next message, the whole of it, and checks that it is what was sent.
-    fn receive(&mut self) -> Result<Arrived>;
+    /// Reads the next message, the whole of it, and checks that it is what was sent. Returns its number.
+    fn receive(&mut self) -> Result<u64>;
 
     /// Messages lost so far.
     fn lost(&self) -> u64;
@@ -45,6 +45,7 @@ pub struct BytesOut<S> {
 pub struct BytesIn<L: Link> {
     receiver: L::Receiver,
     payload: Payload,
+    /// Messages received, where they do not say their number.
     count: u64,
 }
 
@@ -71,21 +72,21 @@ impl<L: Link> Ports for Bytes<L> {
 
 impl<S: Sender> Out for BytesOut<S> {
     #[inline(always)]
-    fn send(&mut self, number: u64, stamp: u64) -> Result<()> {
-        self.sender.send(self.payload.message(number, stamp))
+    fn send(&mut self, number: u64) -> Result<()> {
+        self.sender.send(self.payload.message(number))
     }
 }
 
 impl<L: Link> In for BytesIn<L> {
     #[inline(always)]
-    fn receive(&mut self) -> Result<Arrived> {
-        let number = self.count;
-        self.count += 1;
+    fn receive(&mut self) -> Result<u64> {
         let payload = &self.payload;
-        self.receiver.receive(|message| match L::CARRIES {
-            true => payload.check(message),
-            false => Ok(Arrived { number, stamp: 0 }),
-        })?
+        if L::CARRIES {
+            return self.receiver.receive(|message| payload.check(message))?;
+        }
+        self.receiver.receive(|_| ())?;
+        self.count += 1;
+        Ok(self.count - 1 + self.receiver.lost())
     }
 
     fn lost(&self) -> u64 {
@@ -147,21 +148,21 @@ impl<L: Link> Ports for StreamsOf<L> {
 
 impl<S: BatchSender> Out for BatchesOut<S> {
     #[inline(always)]
-    fn send(&mut self, number: u64, _stamp: u64) -> Result<()> {
+    fn send(&mut self, number: u64) -> Result<()> {
         self.sender.send_batch(self.batches.batch(number))
     }
 }
 
 impl<R: BatchReceiver> In for BatchesIn<R> {
     #[inline(always)]
-    fn receive(&mut self) -> Result<Arrived> {
+    fn receive(&mut self) -> Result<u64> {
         let (batches, count) = (&self.batches, self.count);
         self.count += 1;
         // Which it is is known by the number of those lost; where none can be, that costs nothing.
         self.receiver.receive_batch(|batch, lost| {
             let number = count + lost;
             batches.check(batch, number)?;
-            Ok(Arrived { number, stamp: 0 })
+            Ok(number)
         })?
     }
 

@@ -87,7 +87,8 @@ impl Workers {
                     return Err(format!("worker {role} ended early, with {status}").into());
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let late: Vec<_> = (0..lines.len()).filter(|role| lines[*role].is_none()).collect();
+                    let late: Vec<_> =
+                        (0..lines.len()).filter(|role| lines[*role].is_none()).collect();
                     return Err(format!("workers {late:?} have hung for {LIMIT:?}").into());
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err("all workers are gone".into()),
@@ -117,6 +118,11 @@ pub fn settle(spec: &Spec) -> Result<()> {
     cores.set(spec.core);
     sched_setaffinity(None, &cores)?;
     Ok(())
+}
+
+/// In a worker: tells what came out, and waits until all others have. What the worker has made is to last as long.
+pub fn tell(outcome: &Outcome) -> Result<()> {
+    step(&serde_json::to_string(outcome)?)
 }
 
 /// In a worker: tells that a step is done, and waits until all others are that far.

@@ -7,13 +7,15 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::pipe;
 
-use crate::Result;
 use crate::batches::Batches;
-use crate::process;
+use crate::modes::STEPS;
 use crate::spec::{ChannelFds, Impl, Load, Mode, Outcome, Spec};
+use crate::{Result, board, process};
 
 /// Begins the names of all that is made here; a process id follows.
 const PREFIX: &str = "qads-peers-";
+/// Begins the name of the folder for files; a process id follows.
+const SCRATCH: &str = "scratch-";
 /// Bytes of shared memory that implementations which do not size it themselves find.
 const PAGE: u64 = 4096;
 
@@ -23,6 +25,8 @@ pub struct Bench {
     pub ns_per_tick: f64,
     scratch: PathBuf,
     runs: usize,
+    /// Largest messages of loads that have been run.
+    capacities: Vec<(Load, usize)>,
 }
 
 /// What one run is to be.
@@ -43,24 +47,29 @@ pub struct Run {
 impl Bench {
     /// Makes a folder in `target` for what runs leave in files while they last.
     pub fn new(target: &Path, ns_per_tick: f64) -> Result<Self> {
-        clear_up_after_the_dead();
-        let scratch = target.canonicalize()?.join(format!("scratch-{}", std::process::id()));
+        clear_up_after_the_dead(target);
+        let scratch = target.canonicalize()?.join(format!("{SCRATCH}{}", std::process::id()));
         std::fs::create_dir_all(&scratch)?;
         let cores = std::thread::available_parallelism()?.get();
-        Ok(Self { cores, ns_per_tick, scratch, runs: 0 })
+        Ok(Self { cores, ns_per_tick, scratch, runs: 0, capacities: Vec::new() })
+    }
+
+    /// Processes that are busy in a run.
+    pub fn busy(&self, run: &Run) -> usize {
+        if matches!(run.mode, Mode::PingPong | Mode::Wake) { 2 } else { 1 + run.readers }
     }
 
     /// Runs it; the outcomes are in order of roles.
     pub fn run(&mut self, run: &Run) -> Result<Vec<Outcome>> {
         self.runs += 1;
-        let workers = match run.mode {
-            Mode::PingPong | Mode::Wake => 2,
-            _ => 1 + run.readers + run.idle_processes,
-        };
-        let busy = workers - run.idle_processes;
+        let busy = self.busy(run);
+        let workers = busy + run.idle_processes;
         let channels = if matches!(run.mode, Mode::PingPong | Mode::Wake) { 2 } else { 1 };
         let made = (0..channels).map(|_| make(run)).collect::<Result<Vec<_>>>()?;
+        let board = board::make()?;
+        let capacity = self.capacity(run.load)?;
         let spec = Spec {
+            board: board.as_raw_fd(),
             implementation: run.implementation,
             load: run.load,
             mode: run.mode,
@@ -76,14 +85,29 @@ impl Bench {
             channels: made.iter().map(Made::fds).collect(),
             handles: if run.idle_processes == 0 { 0 } else { run.idle / run.idle_processes },
             ns_per_tick: self.ns_per_tick,
-            capacity: capacity(run.load)?,
+            capacity,
             parent: 0,
         };
         let specs: Vec<_> =
             (0..workers).map(|role| Spec { core: role % self.cores, ..spec.clone() }).collect();
-        let outcomes = process::run(&specs, 2);
+        let outcomes = process::run(&specs, STEPS);
         clear_up(&own_prefix());
         outcomes
+    }
+}
+
+impl Bench {
+    /// Bytes of the largest message.
+    fn capacity(&mut self, load: Load) -> Result<usize> {
+        if let Some((_, capacity)) = self.capacities.iter().find(|(known, _)| *known == load) {
+            return Ok(*capacity);
+        }
+        let capacity = match load {
+            Load::Bytes(size) => size,
+            Load::Rows(rows) => Batches::new(rows).stream_bytes()?.next_multiple_of(64),
+        };
+        self.capacities.push((load, capacity));
+        Ok(capacity)
     }
 }
 
@@ -100,14 +124,6 @@ fn own_prefix() -> String {
     format!("{PREFIX}{}-", std::process::id())
 }
 
-/// Bytes of the largest message.
-fn capacity(load: Load) -> Result<usize> {
-    match load {
-        Load::Bytes(size) => Ok(size),
-        Load::Rows(rows) => Ok(Batches::new(rows).stream_bytes()?.next_multiple_of(64)),
-    }
-}
-
 /// What the workers inherit for one channel.
 struct Made {
     memory: Option<OwnedFd>,
@@ -118,11 +134,10 @@ fn make(run: &Run) -> Result<Made> {
     let mut made = Made { memory: None, ends: Vec::new() };
     let readers = run.readers.max(1);
     match run.implementation {
+        // What is compared with is a copy to and from shared memory.
+        _ if run.mode == Mode::Sides => made.memory = Some(shared_memory()?),
         Impl::Raw | Impl::Stamped | Impl::Futex | Impl::Memcpy | Impl::Shaq => {
-            // Not closed on exec: that is how workers get it.
-            let memory = memfd_create("qads-peers", MemfdFlags::empty())?;
-            ftruncate(&memory, PAGE)?;
-            made.memory = Some(memory);
+            made.memory = Some(shared_memory()?);
         }
         Impl::Socket => {
             for _ in 0..readers {
@@ -136,12 +151,16 @@ fn make(run: &Run) -> Result<Made> {
                 made.ends.push((writing, reading));
             }
         }
-        Impl::Qadataswap
-        | Impl::QadataswapInPlace
-        | Impl::QadataswapLossless
-        | Impl::Iceoryx2 => {}
+        Impl::Qadataswap | Impl::QadataswapInPlace | Impl::QadataswapLossless | Impl::Iceoryx2 => {}
     }
     Ok(made)
+}
+
+fn shared_memory() -> Result<OwnedFd> {
+    // Not closed on exec: that is how workers get it.
+    let memory = memfd_create("qads-peers", MemfdFlags::empty())?;
+    ftruncate(&memory, PAGE)?;
+    Ok(memory)
 }
 
 impl Made {
@@ -162,25 +181,35 @@ fn clear_up(prefix: &str) {
             eprintln!("the ring {name} is left: {error}");
         }
     }
-    for entry in std::fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(prefix)
-            && let Err(error) = std::fs::remove_file(entry.path())
-        {
-            eprintln!("{} is left: {error}", entry.path().display());
+    let memory = Path::new("/dev/shm");
+    for name in files_in(memory).iter().filter(|name| name.starts_with(prefix)) {
+        if let Err(error) = std::fs::remove_file(memory.join(name)) {
+            eprintln!("{name} is left in {}: {error}", memory.display());
         }
     }
 }
 
 /// Removes what benchmarks have left that were killed themselves.
-fn clear_up_after_the_dead() {
+fn clear_up_after_the_dead(target: &Path) {
+    let is_dead = |pid: &str| !Path::new("/proc").join(pid).exists();
     let rings = qadataswap::list().unwrap_or_default();
-    let files = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
-    let files = files.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    for name in rings.into_iter().chain(files) {
+    for name in rings.into_iter().chain(files_in(Path::new("/dev/shm"))) {
         if let Some((pid, _)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'))
-            && !Path::new("/proc").join(pid).exists()
+            && is_dead(pid)
         {
             clear_up(&format!("{PREFIX}{pid}-"));
         }
     }
+    for name in files_in(target) {
+        if name.strip_prefix(SCRATCH).is_some_and(is_dead)
+            && let Err(error) = std::fs::remove_dir_all(target.join(&name))
+        {
+            eprintln!("{name} is left: {error}");
+        }
+    }
+}
+
+fn files_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }

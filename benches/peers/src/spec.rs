@@ -4,7 +4,9 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// A way to get messages from one process to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Impl {
     /// A cache line each way that only counts: the floor.
@@ -101,10 +103,19 @@ pub struct Spec {
     pub channels: Vec<ChannelFds>,
     /// Handles to be attached (idle readers).
     pub handles: usize,
+    /// Descriptor of the page that all share.
+    pub board: i32,
     pub ns_per_tick: f64,
     /// Largest message in bytes.
     pub capacity: usize,
     pub parent: u32,
+}
+
+impl Spec {
+    /// Messages of a run.
+    pub fn total(&self) -> u64 {
+        (self.warm_up + self.count) as u64
+    }
 }
 
 /// Descriptors of one channel.

@@ -9,16 +9,16 @@ use crate::impls::qads::{Copied, InPlace};
 use crate::impls::raw::{Lines, Stamped};
 use crate::impls::shaq::Shaq;
 use crate::impls::socket::Socket;
-use crate::modes::ping_pong;
+use crate::modes::{allocations, open_loop, ping_pong, publish, sides, throughput};
 use crate::ports::{BatchesOf, Bytes, Ports, StreamsOf};
-use crate::process::{settle, step};
-use crate::spec::{Impl, Load, Mode, Outcome, Spec};
+use crate::process::settle;
+use crate::spec::{Impl, Load, Mode, Spec};
 
 /// Runs as the worker that `spec` describes, and prints its outcome.
 pub fn run(spec: &str) -> Result<()> {
     let spec: Spec = serde_json::from_str(spec)?;
     settle(&spec)?;
-    let outcome = match (spec.load, spec.implementation) {
+    match (spec.load, spec.implementation) {
         (Load::Bytes(_), Impl::Raw) => mode::<Bytes<Lines>>(&spec),
         (Load::Bytes(_), Impl::Stamped) => mode::<Bytes<Stamped>>(&spec),
         (Load::Bytes(_), Impl::Memcpy) => mode::<Bytes<Memcpy>>(&spec),
@@ -40,13 +40,16 @@ pub fn run(spec: &str) -> Result<()> {
         (Load::Rows(_), Impl::Socket) => mode::<StreamsOf<Socket>>(&spec),
         (Load::Rows(_), Impl::Pipe) => mode::<StreamsOf<Pipe>>(&spec),
         (Load::Rows(_), other) => Err(format!("{} carries no batches", other.name()).into()),
-    }?;
-    step(&serde_json::to_string(&outcome)?)
+    }
 }
 
-fn mode<P: Ports>(spec: &Spec) -> Result<Outcome> {
+fn mode<P: Ports>(spec: &Spec) -> Result<()> {
     match spec.mode {
         Mode::PingPong | Mode::Wake => ping_pong::run::<P>(spec),
-        _ => Err("not yet".into()),
+        Mode::OpenLoop => open_loop::run::<P>(spec),
+        Mode::Throughput => throughput::run::<P>(spec),
+        Mode::Publish => publish::run::<P>(spec),
+        Mode::Sides => sides::run(spec),
+        Mode::Allocations => allocations::run(spec),
     }
 }

@@ -71,7 +71,7 @@ macro_rules! service {
             .max_subscribers(spec.readers.max(1))
             .max_nodes(spec.readers + 2)
             .history_size(0)
-            .subscriber_max_buffer_size(slots(spec.capacity))
+            .subscriber_max_buffer_size(slots(spec))
             .subscriber_max_borrowed_samples(1)
             .enable_safe_overflow(false)
             .open_or_create()?

@@ -61,7 +61,7 @@ impl Ring {
         if stride.is_multiple_of(4096) {
             stride += 128;
         }
-        let slots = slots(capacity);
+        let slots = slots(channel.spec);
         let len = HEADER_BYTES + slots * stride;
         let file = channel.memory()?;
         if file.metadata()?.len() < len as u64 {
@@ -130,7 +130,9 @@ impl Sender for MemcpySender {
         let (live, head) = (self.ring.live(), self.ring.head(self.index));
         live.claimed.store(self.position + 1, Ordering::Relaxed);
         fence(Ordering::SeqCst); // H1
-        if live.joins.load(Ordering::Relaxed) != self.joins || live.leasing.load(Ordering::Relaxed) != 0 {
+        if live.joins.load(Ordering::Relaxed) != self.joins
+            || live.leasing.load(Ordering::Relaxed) != 0
+        {
             return Err("there are no holds here".into());
         }
         head.generation.store(self.position << 2 | WRITING, Ordering::Relaxed);
@@ -167,7 +169,8 @@ impl Receiver for MemcpyReceiver {
                 false => Ok((generation == wanted).then_some(())),
             }
         })?;
-        let (length, kind) = (head.length.load(Ordering::Relaxed), head.kind.load(Ordering::Relaxed));
+        let (length, kind) =
+            (head.length.load(Ordering::Relaxed), head.kind.load(Ordering::Relaxed));
         let length = (length as usize).min(self.buffer.len());
         if kind != (INLINE as u32) << 16 {
             return Err("another kind of message".into());

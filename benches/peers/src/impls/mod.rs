@@ -11,14 +11,24 @@ pub mod socket;
 
 mod stream;
 
-/// Slots of every ring, so that all have the same room.
-pub const SLOTS: usize = 16;
+use crate::spec::{Mode, Spec};
+
+/// Slots of a ring for one message at a time.
+const SLOTS: usize = 16;
 /// Slots for messages so large that memory for more would be all of it.
 pub const FEW_SLOTS: usize = 4;
 /// From here on messages are large.
-pub const LARGE_BYTES: usize = 16 << 20;
+const LARGE_BYTES: usize = 16 << 20;
+/// Bytes that a ring may take which is to bridge pauses of its readers, and one that is to stay in a cache.
+const BRIDGING_BYTES: usize = 8 << 20;
+const CACHED_BYTES: usize = 512 << 10;
 
-/// Slots for messages of up to so many bytes.
-pub fn slots(capacity: usize) -> usize {
-    if capacity >= LARGE_BYTES { FEW_SLOTS } else { SLOTS }
+/// Slots of every implementation's ring, so that all have the same room.
+pub fn slots(spec: &Spec) -> usize {
+    match spec.mode {
+        _ if spec.capacity >= LARGE_BYTES => FEW_SLOTS,
+        Mode::OpenLoop => (BRIDGING_BYTES / spec.capacity).next_power_of_two().clamp(64, 4096),
+        Mode::Throughput => (CACHED_BYTES / spec.capacity).next_power_of_two().clamp(16, 256),
+        _ => SLOTS,
+    }
 }

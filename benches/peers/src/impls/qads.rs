@@ -21,9 +21,8 @@ pub struct Copied;
 pub struct InPlace;
 
 fn create(channel: &Channel) -> Result<Writer> {
-    let capacity = channel.spec.capacity;
-    let options = WriterOptions::new(slots(capacity))
-        .slot_capacity(capacity)
+    let options = WriterOptions::new(slots(channel.spec))
+        .slot_capacity(channel.spec.capacity)
         .prefault(true)
         .on_slow_reader(OnSlowReader::Wait { limit_ms: 60_000 });
     Ok(options.create(&channel.name())?)

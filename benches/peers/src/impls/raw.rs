@@ -46,7 +46,12 @@ impl Line {
 pub struct Lines;
 
 pub struct CountSender(Line);
-pub struct CountReceiver(Line);
+
+/// Counts; messages that were overwritten before it looked are lost.
+pub struct CountReceiver {
+    line: Line,
+    lost: u64,
+}
 
 impl Link for Lines {
     type Sender = CountSender;
@@ -58,7 +63,7 @@ impl Link for Lines {
     }
 
     fn receiver(channel: &Channel, _reader: usize) -> Result<Self::Receiver> {
-        Line::new(channel).map(CountReceiver)
+        Ok(CountReceiver { line: Line::new(channel)?, lost: 0 })
     }
 }
 
@@ -74,10 +79,18 @@ impl Sender for CountSender {
 impl Receiver for CountReceiver {
     #[inline(always)]
     fn receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Result<R> {
-        self.0.count += 1;
-        let (count, line) = (self.0.count, &self.0);
-        poll(line.crowded, || Ok((line.words().count.load(Ordering::Acquire) == count).then_some(())))?;
+        let Self { line, lost } = self;
+        let before = line.count;
+        line.count = poll(line.crowded, || {
+            let count = line.words().count.load(Ordering::Acquire);
+            Ok((count != before).then_some(count))
+        })?;
+        *lost += line.count - before - 1;
         Ok(read(&[]))
+    }
+
+    fn lost(&self) -> u64 {
+        self.lost
     }
 }
 
@@ -119,7 +132,9 @@ impl Receiver for StampedReceiver {
     fn receive<R>(&mut self, mut read: impl FnMut(&[u8]) -> R) -> Result<R> {
         self.0.count += 1;
         let (count, line) = (self.0.count, &self.0);
-        poll(line.crowded, || Ok((line.words().count.load(Ordering::Acquire) == count).then_some(())))?;
+        poll(line.crowded, || {
+            Ok((line.words().count.load(Ordering::Acquire) == count).then_some(()))
+        })?;
         let mut copy = self.0.copy;
         for (to, from) in copy.as_chunks_mut::<8>().0.iter_mut().zip(&self.0.words().words) {
             *to = from.load(Ordering::Relaxed).to_ne_bytes();

@@ -11,7 +11,6 @@ use shaq::broadcast::{Broadcast, BroadcastConfig, Consumer, Producer, ProducerId
 use super::slots;
 use crate::Result;
 use crate::channel::{Channel, Link, Receiver, Sender, poll};
-use crate::spec::Mode;
 
 /// Read in place.
 pub struct Shaq;
@@ -99,7 +98,7 @@ macro_rules! with_class {
 
 fn produce<const N: usize>(channel: &Channel) -> Result<Box<dyn Write>> {
     let config = BroadcastConfig {
-        capacity: slots(N),
+        capacity: slots(channel.spec),
         producer_slots: 1,
         consumer_slots: channel.spec.readers.max(1),
     };
@@ -126,7 +125,7 @@ impl Link for Shaq {
     fn receiver(channel: &Channel, _reader: usize) -> Result<Self::Receiver> {
         Ok(ShaqReceiver {
             consumer: with_class!(channel.spec.capacity, consume, channel)?,
-            sleeps: channel.spec.mode == Mode::Wake || channel.spec.crowded,
+            sleeps: channel.spec.crowded,
             crowded: channel.spec.crowded,
         })
     }

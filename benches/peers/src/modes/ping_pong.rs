@@ -7,14 +7,14 @@ use crate::channel::Channel;
 use crate::clock;
 use crate::measure::Latencies;
 use crate::ports::{In, Out, Ports};
-use crate::process::step;
+use crate::process::{step, tell};
 use crate::spec::{Outcome, Spec};
 
 const THERE: usize = 0;
 const BACK: usize = 1;
 
 /// One of the two workers.
-pub fn run<P: Ports>(spec: &Spec) -> Result<Outcome> {
+pub fn run<P: Ports>(spec: &Spec) -> Result<()> {
     let begins = spec.role == 0;
     let (to, from) = if begins { (THERE, BACK) } else { (BACK, THERE) };
     let mut out = P::out(&Channel { spec, number: to })?;
@@ -25,14 +25,14 @@ pub fn run<P: Ports>(spec: &Spec) -> Result<Outcome> {
     let mut before = clock::now();
     for number in 0..(spec.warm_up + spec.count) as u64 {
         if begins {
-            out.send(number, 0)?;
+            out.send(number)?;
         }
-        let arrived = reading.receive()?.number;
+        let arrived = reading.receive()?;
         if arrived != number {
             return Err(format!("message {arrived} came instead of {number}").into());
         }
         if !begins {
-            out.send(number, 0)?;
+            out.send(number)?;
             continue;
         }
         let now = clock::now();
@@ -41,5 +41,5 @@ pub fn run<P: Ports>(spec: &Spec) -> Result<Outcome> {
         }
         before = now;
     }
-    Ok(if begins { latencies.into_outcome() } else { Outcome::default() })
+    tell(&if begins { latencies.into_outcome() } else { Outcome::default() })
 }

@@ -1,0 +1,61 @@
+//! Checks that a results file is as documented: an array of objects, with the fields that their modes have.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::Result;
+
+/// Fields of every object.
+const TEXTS: [&str; 3] = ["bench", "impl", "mode"];
+/// Fields that are numbers where they are there.
+const NUMBERS: [&str; 10] = [
+    "payload_bytes",
+    "rows",
+    "readers",
+    "p50_ns",
+    "p99_ns",
+    "p999_ns",
+    "max_ns",
+    "msgs_per_s",
+    "bytes_per_s",
+    "repetitions",
+];
+const LATENCIES: [&str; 4] = ["p50_ns", "p99_ns", "p999_ns", "max_ns"];
+
+/// Fails with what is wrong.
+pub fn check(file: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    let records: Vec<Map<String, Value>> = serde_json::from_str(&text)?;
+    if records.is_empty() {
+        return Err(format!("{} has no results", file.display()).into());
+    }
+    for (index, record) in records.iter().enumerate() {
+        check_one(record).map_err(|what| format!("{}, object {index}: {what}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn check_one(record: &Map<String, Value>) -> Result<(), String> {
+    for name in TEXTS {
+        if !record.get(name).is_some_and(Value::is_string) {
+            return Err(format!("{name} is missing or not a text"));
+        }
+    }
+    for name in NUMBERS {
+        let is_fine = |value: &Value| value.as_f64().is_some_and(|number| number >= 0.0);
+        if record.get(name).is_some_and(|value| !is_fine(value)) {
+            return Err(format!("{name} is not a number from 0 on"));
+        }
+    }
+    let needed: &[&str] = match record["mode"].as_str() {
+        Some("ping-pong" | "open-loop" | "wake") => &LATENCIES,
+        Some("throughput" | "publish") => &["msgs_per_s", "readers"],
+        Some("sides" | "allocations") => &["figures"],
+        other => return Err(format!("there is no mode {other:?}")),
+    };
+    match needed.iter().chain(&["repetitions"]).find(|name| !record.contains_key(**name)) {
+        Some(name) => Err(format!("{name} is missing")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,41 @@
+//! The machine, as far as it matters for figures.
+
+use std::fs;
+
+/// Lines about processor, cores, kernel, frequency and virtualisation.
+pub fn describe(scale: &str, rounds: usize) -> Vec<String> {
+    let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).ok();
+    let info = read("/proc/cpuinfo").unwrap_or_default();
+    let governor = read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+    let is_virtual =
+        info.lines().any(|line| line.starts_with("flags") && line.contains(" hypervisor"));
+    let load = read("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default().to_owned();
+    vec![
+        qadataswap_bench::machine(),
+        format!(
+            "{}; frequency governor: {}; load when begun: {load}",
+            if is_virtual { "virtual machine" } else { "no hypervisor" },
+            governor.as_deref().unwrap_or("not readable"),
+        ),
+        format!(
+            "{scale}; medians of {rounds} interleaved repetitions (fewer of what is very large)"
+        ),
+        format!(
+            "qadataswap {}, iceoryx2 {}, shaq {}, arrow-ipc {}",
+            version("qadataswap"),
+            version("iceoryx2"),
+            version("shaq"),
+            version("arrow-ipc"),
+        ),
+    ]
+}
+
+/// The version of a package in this crate's lock file.
+fn version(package: &str) -> String {
+    let lock = include_str!("../Cargo.lock");
+    let entry = lock.split("[[package]]").find_map(|entry| {
+        entry.trim_start().strip_prefix(&format!("name = \"{package}\"\nversion = \""))
+    });
+    entry.and_then(|rest| rest.split('"').next()).unwrap_or("?").to_owned()
+}

@@ -1,0 +1,149 @@
+//! Each side of a large batch alone: writing it, reading a copy, reading in place, beside memcpy of the same bytes.
+//!
+//! The writer's memcpy goes to shared memory, like its write. The reader's goes from shared memory, once to memory
+//! that is reused, once to memory that is new to the process (as that of a batch is, which belongs to the caller).
+//! Only one side works at a time. Times do not include waiting for the message, nor the check of its contents.
+
+use std::hint::black_box;
+
+use memmap2::{MmapOptions, MmapRaw};
+use qadataswap::{Reader, ReaderOptions, WaitStrategy, WriterOptions};
+
+use crate::Result;
+use crate::batches::{Batches, encode};
+use crate::channel::Channel;
+use crate::clock;
+use crate::impls::FEW_SLOTS;
+use crate::process::{step, tell};
+use crate::spec::{Load, Outcome, Spec};
+
+const MILLISECONDS: u64 = 60_000;
+
+/// The writer (role 0) or the reader.
+pub fn run(spec: &Spec) -> Result<()> {
+    let Load::Rows(rows) = spec.load else { return Err("not a load of batches".into()) };
+    let batches = Batches::new(rows);
+    let mut stream = Vec::new();
+    encode(batches.batch(0), &mut stream)?;
+    if spec.role == 0 { writer(spec, &batches, &stream) } else { reader(spec, &batches, &stream) }
+}
+
+/// Nanoseconds that `act` takes, and what it makes.
+fn timed<T>(spec: &Spec, act: impl FnOnce() -> T) -> (f64, T) {
+    let from = clock::now();
+    let made = black_box(act());
+    ((clock::now() - from) as f64 * spec.ns_per_tick, made)
+}
+
+/// The rings' names: one for each way back and forth.
+fn names(spec: &Spec) -> (String, String) {
+    let name = Channel { spec, number: 0 }.name();
+    (format!("{name}-there"), format!("{name}-back"))
+}
+
+fn shared(spec: &Spec, length: usize) -> Result<MmapRaw> {
+    let memory = Channel { spec, number: 0 }.memory()?;
+    if memory.metadata()?.len() < length as u64 {
+        memory.set_len(length as u64)?;
+    }
+    Ok(MmapOptions::new().len(length).populate().map_raw(&memory)?)
+}
+
+fn named(name: &str, figures: Vec<f64>) -> (String, f64) {
+    (name.to_owned(), qadataswap_bench::median(&mut { figures }))
+}
+
+fn writer(spec: &Spec, batches: &Batches, stream: &[u8]) -> Result<()> {
+    let (there, back) = names(spec);
+    let writer =
+        WriterOptions::new(FEW_SLOTS).slot_capacity(spec.capacity).prefault(true).create(&there)?;
+    let target = shared(spec, FEW_SLOTS * stream.len())?;
+    step("writing end is there")?;
+    let done = ReaderOptions::new().attach(&back)?;
+    step("reading ends are there")?;
+    let (mut writes, mut copies) = (Vec::new(), Vec::new());
+    for number in 0..spec.total() {
+        let (wrote, written) = timed(spec, || writer.write_arrow(batches.batch(0)));
+        written?;
+        wait(&done)?;
+        let offset = number as usize % FEW_SLOTS * stream.len();
+        let (copied, ()) = timed(spec, || {
+            // SAFETY: the mapping has room for so many streams, and the reader is waiting for the next message.
+            unsafe {
+                target
+                    .as_mut_ptr()
+                    .add(offset)
+                    .copy_from_nonoverlapping(stream.as_ptr(), stream.len())
+            }
+        });
+        if number >= spec.warm_up as u64 {
+            writes.push(wrote);
+            copies.push(copied);
+        }
+    }
+    let named = vec![named("write", writes), named("memcpy to shared", copies)];
+    tell(&Outcome { named, ..Outcome::default() })?;
+    Ok(writer.unlink()?)
+}
+
+fn wait(reader: &Reader) -> Result<()> {
+    reader.read(MILLISECONDS)?.map(|_| ()).ok_or_else(|| "the other side does not go on".into())
+}
+
+fn reader(spec: &Spec, batches: &Batches, stream: &[u8]) -> Result<()> {
+    let (there, back) = names(spec);
+    let done = WriterOptions::new(FEW_SLOTS).slot_capacity(64).create(&back)?;
+    step("writing end is there")?;
+    let options = ReaderOptions::new().wait(WaitStrategy::Spin).prefault(true);
+    let (copying, placing, trusting) =
+        (options.attach(&there)?, options.attach(&there)?, options.attach(&there)?);
+    let source = shared(spec, FEW_SLOTS * stream.len())?;
+    let mut reused = vec![0u8; stream.len()];
+    step("reading ends are there")?;
+    let mut figures: [Vec<f64>; 5] = Default::default();
+    for number in 0..spec.total() {
+        let mut round = [0.0; 5];
+        let none = || "no batch for a long time";
+        for reader in [&copying, &placing, &trusting] {
+            if !reader.wait(MILLISECONDS)? {
+                return Err(none().into());
+            }
+        }
+        let (time, batch) = timed(spec, || copying.read_arrow(0));
+        batches.check(&batch?.ok_or_else(none)?, 0)?;
+        round[0] = time;
+        let (time, batch) = timed(spec, || placing.read_arrow_zero_copy(0));
+        batches.check(&batch?.ok_or_else(none)?, 0)?;
+        round[1] = time;
+        let (time, batch) = timed(spec, || {
+            // SAFETY: the only writer is this benchmark's, whose batches are valid.
+            unsafe { trusting.read_arrow_zero_copy_unchecked(0) }
+        });
+        batches.check(&batch?.ok_or_else(none)?, 0)?;
+        round[2] = time;
+        // SAFETY: the mapping is that long.
+        let from = unsafe { source.as_ptr().add(number as usize % FEW_SLOTS * stream.len()) };
+        let copy = |to: *mut u8| {
+            // SAFETY: both are that long, and nobody writes there now.
+            unsafe { to.copy_from_nonoverlapping(from, stream.len()) }
+        };
+        round[3] = timed(spec, || copy(reused.as_mut_ptr())).0;
+        round[4] = timed(spec, || {
+            let mut fresh = Vec::<u8>::with_capacity(stream.len());
+            copy(fresh.as_mut_ptr());
+            fresh
+        })
+        .0;
+        if number >= spec.warm_up as u64 {
+            for (all, one) in figures.iter_mut().zip(round) {
+                all.push(one);
+            }
+        }
+        done.write(b"next")?;
+    }
+    let names =
+        ["read", "read in place", "read in place, unchecked", "memcpy", "memcpy to new memory"];
+    let named = names.iter().zip(figures).map(|(name, figures)| named(name, figures)).collect();
+    tell(&Outcome { named, ..Outcome::default() })?;
+    Ok(done.unlink()?)
+}

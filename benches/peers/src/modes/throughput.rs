@@ -1,0 +1,54 @@
+//! As fast as possible: one writer, and none, one or several readers.
+//!
+//! Readers count from the first message that is measured to the last. What does not lose messages has its writer
+//! wait for the slowest reader; a lossy ring's writer does not, and how many messages were lost is told.
+
+use crate::Result;
+use crate::channel::Channel;
+use crate::clock;
+use crate::ports::{In, Out, Ports};
+use crate::process::{step, tell};
+use crate::spec::{Outcome, Spec};
+
+/// The writer (role 0) or one of the readers.
+pub fn run<P: Ports>(spec: &Spec) -> Result<()> {
+    if spec.role == 0 { writer::<P>(spec) } else { reader::<P>(spec) }
+}
+
+fn outcome(spec: &Spec, messages: u64, from: u64, lost: u64) -> Outcome {
+    let elapsed_ns = (clock::now() - from) as f64 * spec.ns_per_tick;
+    Outcome { messages, elapsed_ns, lost, ..Outcome::default() }
+}
+
+fn writer<P: Ports>(spec: &Spec) -> Result<()> {
+    let mut out = P::out(&Channel { spec, number: 0 })?;
+    step("writing end is there")?;
+    step("reading ends are there")?;
+    for number in 0..spec.warm_up as u64 {
+        out.send(number)?;
+    }
+    let from = clock::now();
+    for number in spec.warm_up as u64..spec.total() {
+        out.send(number)?;
+    }
+    tell(&outcome(spec, spec.count as u64, from, 0))
+}
+
+fn reader<P: Ports>(spec: &Spec) -> Result<()> {
+    step("writing end is there")?;
+    let mut reading = P::reading(&Channel { spec, number: 0 }, spec.role - 1)?;
+    step("reading ends are there")?;
+    let (mut from, mut lost_before, mut messages) = (clock::now(), 0, 0);
+    loop {
+        let number = reading.receive()?;
+        if number < spec.warm_up as u64 {
+            (from, lost_before) = (clock::now(), reading.lost());
+        } else {
+            messages += 1;
+        }
+        // The last one is never lost: nothing is written over it.
+        if number + 1 == spec.total() {
+            return tell(&outcome(spec, messages, from, reading.lost() - lost_before));
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What is measured against what, how often, and with how many messages.
+
+use clap::ValueEnum;
+
+use crate::run::Run;
+use crate::spec::{Impl, Load, Mode};
+
+/// Rows of a batch whose stream has about 64 MiB.
+pub const LARGE_ROWS: usize = 1_180_000;
+/// Ordinary readers that are attached while a publish is timed, and the processes they are in.
+pub const IDLE: usize = 1_000;
+const IDLE_PROCESSES: usize = 4;
+
+/// How long all of it may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Some ten minutes.
+    Full,
+    /// Three minutes.
+    Quick,
+    /// Seconds, to see that it runs.
+    Once,
+}
+
+/// Runs that take turns, so that a machine that drifts drifts for all of them.
+pub struct Group {
+    pub mode: Mode,
+    pub load: Load,
+    pub readers: usize,
+    pub rounds: usize,
+    pub runs: Vec<Run>,
+}
+
+impl Group {
+    /// Its name for filters and in results.
+    pub fn bench(&self) -> String {
+        match (self.mode, self.load) {
+            (Mode::PingPong | Mode::OpenLoop | Mode::Throughput, Load::Bytes(_)) => {
+                format!("bytes-{}", self.mode.name())
+            }
+            (Mode::PingPong | Mode::OpenLoop, Load::Rows(_)) => {
+                format!("arrow-{}", self.mode.name())
+            }
+            _ => self.mode.name(),
+        }
+    }
+}
+
+const SIZES: [usize; 4] = [40, 1 << 10, 8 << 10, 64 << 10];
+
+/// All groups, with only the implementations asked for (all if none is).
+pub fn plan(scale: Scale, cores: usize, only: &[Impl]) -> Vec<Group> {
+    use Impl::*;
+    let mut groups = Vec::new();
+    let mut add = |mode, load, readers, implementations: &[Impl]| {
+        let wanted = |one: &&Impl| only.is_empty() || only.contains(one);
+        let runs =
+            implementations.iter().filter(wanted).map(|one| run(scale, mode, load, readers, *one));
+        let runs: Vec<_> = runs.collect();
+        if !runs.is_empty() {
+            groups.push(Group { mode, load, readers, rounds: rounds(scale, load), runs });
+        }
+    };
+    let bytes = [Raw, Memcpy, Qadataswap, QadataswapInPlace, Iceoryx2, Shaq, Socket, Pipe];
+    let small = [&[Raw, Stamped], &bytes[1..]].concat();
+    let queues = [&[Raw], &bytes[2..]].concat();
+    let batches = [Raw, Qadataswap, QadataswapInPlace, Iceoryx2, Shaq, Socket, Pipe];
+    for mode in [Mode::PingPong, Mode::OpenLoop] {
+        for size in SIZES {
+            match (mode, size) {
+                // What would have to go on after an overrun is measured only where there is none.
+                (Mode::OpenLoop, _) => add(mode, Load::Bytes(size), 1, &queues),
+                (_, 40) => add(mode, Load::Bytes(size), 1, &small),
+                _ => add(mode, Load::Bytes(size), 1, &bytes),
+            }
+        }
+        for rows in [1, 100, 10_000] {
+            add(mode, Load::Rows(rows), 1, &batches);
+        }
+    }
+    add(Mode::PingPong, Load::Rows(LARGE_ROWS), 1, &batches);
+    for size in [40, 8 << 10] {
+        add(Mode::Throughput, Load::Bytes(size), 0, &[Memcpy, Qadataswap, Iceoryx2, Shaq]);
+        let mut counts = vec![1, cores];
+        counts.dedup();
+        for readers in counts {
+            let all = [Qadataswap, QadataswapLossless, Iceoryx2, Shaq, Socket, Pipe];
+            add(Mode::Throughput, Load::Bytes(size), readers, &all);
+        }
+    }
+    add(Mode::Publish, Load::Bytes(40), 0, &[Memcpy, Qadataswap, Iceoryx2, Shaq]);
+    // shaq looks 2,048 times before it sleeps: with an answer under way it never does.
+    add(Mode::Wake, Load::Bytes(40), 1, &[Futex, Qadataswap, Socket, Pipe]);
+    add(Mode::Sides, Load::Rows(LARGE_ROWS), 1, &[Qadataswap]);
+    add(Mode::Allocations, Load::Bytes(40), 0, &[Qadataswap]);
+    for group in &mut groups {
+        if group.mode == Mode::Publish
+            && let Some(run) = group.runs.iter().find(|run| run.implementation == Qadataswap)
+        {
+            let idle = Run { idle: IDLE, idle_processes: IDLE_PROCESSES, ..*run };
+            group.runs.push(idle);
+        }
+    }
+    groups
+}
+
+/// Names that a filter can be compared with.
+pub fn benches() -> Vec<String> {
+    let mut names: Vec<_> = plan(Scale::Once, 2, &[]).iter().map(Group::bench).collect();
+    names.dedup();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn rounds(scale: Scale, load: Load) -> usize {
+    match (scale, load) {
+        (Scale::Once, _) => 1,
+        (Scale::Quick, Load::Rows(LARGE_ROWS)) => 1,
+        (Scale::Quick, _) => 3,
+        (Scale::Full, Load::Rows(LARGE_ROWS)) => 3,
+        (Scale::Full, _) => 9,
+    }
+}
+
+fn run(scale: Scale, mode: Mode, load: Load, readers: usize, implementation: Impl) -> Run {
+    // The floor is what it is whatever goes on beside it.
+    let load = if implementation == Impl::Raw { Load::Bytes(40) } else { load };
+    let messages = match (mode, load) {
+        (Mode::Sides, _) | (_, Load::Rows(LARGE_ROWS)) => 10,
+        (Mode::Publish, _) => 400_000,
+        (Mode::Throughput, Load::Bytes(..=1024)) => 200_000,
+        (Mode::Throughput, _) => 50_000,
+        (Mode::Wake, _) => 10_000,
+        (Mode::Allocations, _) => 10_000,
+        (Mode::OpenLoop, Load::Rows(10_000..)) => 500,
+        (_, Load::Rows(10_000..)) => 1_000,
+        (Mode::OpenLoop, _) => 10_000,
+        (_, Load::Bytes(65_536..)) => 5_000,
+        (_, Load::Rows(_)) => 10_000,
+        (_, Load::Bytes(_)) => 20_000,
+    };
+    let count = match scale {
+        Scale::Once => (messages / 100).max(2),
+        Scale::Quick => messages,
+        Scale::Full => 2 * messages,
+    };
+    // Below what any of the implementations can do, so that a queue that grows tells of a pause.
+    let interval_ns = match load {
+        Load::Bytes(..=8192) => 20_000,
+        Load::Bytes(_) => 100_000,
+        Load::Rows(..1000) => 50_000,
+        Load::Rows(_) => 1_000_000,
+    };
+    Run {
+        mode,
+        implementation,
+        load,
+        readers,
+        warm_up: (count / 10).max(2),
+        count,
+        interval_ns,
+        idle: 0,
+        idle_processes: 0,
+    }
+}
+
+impl Scale {
+    /// As told in the head of a report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Quick => "quick",
+            Self::Once => "once (figures mean nothing)",
+        }
+    }
+}
+
+/// All implementations there are.
+pub fn implementations() -> &'static [Impl] {
+    Impl::value_variants()
+}

@@ -1,0 +1,168 @@
+//! Plots: latency as cumulative distributions, against size, and throughput against readers.
+
+use std::path::Path;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+use crate::Result;
+use crate::results::{Results, Series};
+use crate::spec::{Impl, Load, Mode};
+
+const PIXELS: (u32, u32) = (900, 540);
+
+type Points = Vec<(f64, f64)>;
+
+/// A plot: its axes, and a line for each implementation.
+struct Plot {
+    title: String,
+    x: &'static str,
+    y: &'static str,
+    lines: Vec<(Impl, Points)>,
+}
+
+/// Draws all for which there are figures into `folder`; the files' names.
+pub fn draw(results: &[Results], folder: &Path) -> Result<Vec<String>> {
+    let mut plots = Vec::new();
+    for (load, name) in [
+        (Load::Bytes(40), "cdf-40-bytes"),
+        (Load::Bytes(8192), "cdf-8-kib"),
+        (Load::Rows(1), "cdf-arrow-1-row"),
+    ] {
+        for (mode, suffix) in [(Mode::PingPong, "ping-pong"), (Mode::OpenLoop, "open-loop")] {
+            let group = results.iter().find(|one| one.group.mode == mode && one.group.load == load);
+            plots.extend(group.map(|group| (format!("{name}-{suffix}"), distribution(group))));
+        }
+    }
+    plots.push(("latency-against-size".to_owned(), against_size(results)));
+    for size in [40, 8 << 10] {
+        plots.push((format!("throughput-{size}"), throughput(results, size)));
+    }
+    let mut names = Vec::new();
+    for (name, plot) in plots.iter().filter(|(_, plot)| !plot.lines.is_empty()) {
+        let file = format!("{name}.svg");
+        plot.draw(&folder.join(&file))?;
+        names.push(file);
+    }
+    Ok(names)
+}
+
+fn distribution(group: &Results) -> Plot {
+    let points = |series: &Series| -> Points {
+        let Some(all) = series.all() else { return Vec::new() };
+        let (total, ways) = (all.len() as f64, series.ways());
+        let mut seen = 0;
+        let mut points = Vec::new();
+        for value in all.iter_recorded() {
+            seen += value.count_at_value();
+            // The last has no tail left to show.
+            let tail = 1.0 - seen as f64 / total;
+            if tail > 0.0 {
+                points.push((value.value_iterated_to() as f64 / ways, 1.0 / tail));
+            }
+        }
+        points
+    };
+    Plot {
+        title: group.group.bench()
+            + match group.group.load {
+                Load::Bytes(40) => ", 40 bytes",
+                Load::Bytes(_) => ", 8 KiB",
+                Load::Rows(_) => ", 1 row x 8 columns",
+            }
+            + ": one message in y is slower than x",
+        x: "nanoseconds",
+        y: "one in",
+        lines: lines(group.series.iter().map(|series| (series.run.implementation, points(series)))),
+    }
+}
+
+/// Those that have points.
+fn lines(all: impl Iterator<Item = (Impl, Points)>) -> Vec<(Impl, Points)> {
+    all.filter(|(_, points)| !points.is_empty()).collect()
+}
+
+fn against_size(results: &[Results]) -> Plot {
+    let points = |implementation| {
+        let groups = results.iter().filter(|one| one.group.mode == Mode::PingPong);
+        let point = |group: &Results| match group.group.load {
+            Load::Bytes(bytes) => Some((bytes as f64, group.of(implementation)?.quantile(0.5)?)),
+            Load::Rows(_) => None,
+        };
+        (implementation, groups.filter_map(point).collect())
+    };
+    Plot {
+        title: "bytes-ping-pong: median latency one way".to_owned(),
+        x: "bytes",
+        y: "nanoseconds",
+        lines: lines(crate::plan::implementations().iter().copied().map(points)),
+    }
+}
+
+fn throughput(results: &[Results], size: usize) -> Plot {
+    let points = |implementation| {
+        let groups = results.iter().filter(|one| {
+            one.group.mode == Mode::Throughput && one.group.load == Load::Bytes(size)
+        });
+        let point = |group: &Results| {
+            // Axes are logarithmic: no readers are drawn as half of one.
+            let readers = (group.group.readers as f64).max(0.5);
+            Some((readers, group.of(implementation)?.rate()?))
+        };
+        (implementation, groups.filter_map(point).collect())
+    };
+    Plot {
+        title: format!("bytes-throughput: {size} bytes (no reader drawn at 0.5)"),
+        x: "readers",
+        y: "messages a second",
+        lines: lines(crate::plan::implementations().iter().copied().map(points)),
+    }
+}
+
+impl Plot {
+    fn draw(&self, file: &Path) -> Result<()> {
+        let root = SVGBackend::new(file, PIXELS).into_drawing_area();
+        root.fill(&WHITE)?;
+        self.draw_on(&root)?;
+        root.present()?;
+        Ok(())
+    }
+
+    fn draw_on(&self, root: &DrawingArea<SVGBackend, Shift>) -> Result<()> {
+        let all = || self.lines.iter().flat_map(|(_, points)| points);
+        let range = |pick: fn(&(f64, f64)) -> f64| {
+            let least = all().map(pick).min_by(f64::total_cmp).unwrap_or(1.0);
+            let most = all().map(pick).max_by(f64::total_cmp).unwrap_or(1.0);
+            (least / 1.2..most * 1.2).log_scale()
+        };
+        let mut chart = ChartBuilder::on(root)
+            .caption(&self.title, ("sans-serif", 18))
+            .margin(12)
+            .x_label_area_size(40)
+            .y_label_area_size(80)
+            .build_cartesian_2d(range(|point| point.0), range(|point| point.1))?;
+        chart
+            .configure_mesh()
+            .x_desc(self.x)
+            .y_desc(self.y)
+            .light_line_style(TRANSPARENT)
+            .draw()?;
+        for (implementation, points) in &self.lines {
+            let color = Palette99::pick(*implementation as usize).stroke_width(2);
+            chart
+                .draw_series(
+                    LineSeries::new(points.iter().copied(), color)
+                        .point_size(if points.len() < 10 { 3 } else { 0 }),
+                )?
+                .label(implementation.name())
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .background_style(WHITE.mix(0.8))
+            .border_style(BLACK.mix(0.3))
+            .draw()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! The tables of a run.
+
+use crate::results::{Results, Series};
+use crate::spec::{Impl, Load, Mode};
+use crate::table::{Table, ratio, size, time};
+
+/// The table of one group.
+pub fn table(results: &Results) -> Table {
+    let mut table = match results.group.mode {
+        Mode::PingPong | Mode::OpenLoop | Mode::Wake => latencies(results),
+        Mode::Throughput | Mode::Publish => rates(results),
+        Mode::Sides | Mode::Allocations => figures(results),
+    };
+    if results.series.iter().any(|series| series.crowded) {
+        let processes = 1 + results.group.readers;
+        table.remarks.push(format!(
+            "{processes} processes, which is more than there are cores: they take turns, and waiting ones sleep or \
+             yield"
+        ));
+    }
+    table
+}
+
+fn load(load: Load) -> String {
+    match load {
+        Load::Bytes(bytes) => size(bytes),
+        Load::Rows(1) => "batch of 8 columns, 1 row".to_owned(),
+        Load::Rows(rows) => format!("batch of 8 columns, {rows} rows"),
+    }
+}
+
+fn title(results: &Results) -> String {
+    let what = match results.group.mode {
+        Mode::PingPong => "there and back, one way",
+        Mode::OpenLoop => "sent when due, from when it was due to when it was read",
+        Mode::Throughput => "as fast as possible",
+        Mode::Publish => "what a publish costs",
+        Mode::Wake => "there and back between processes that sleep, one way",
+        Mode::Sides => "each side alone",
+        Mode::Allocations => "allocations a call, of 10,000",
+    };
+    let load = match results.group.mode {
+        Mode::Allocations => String::new(),
+        _ => format!("{}, ", load(results.group.load)),
+    };
+    let interval = match results.group.mode {
+        Mode::OpenLoop => results
+            .series
+            .last()
+            .map(|series| format!(", every {}", time(series.run.interval_ns as f64))),
+        Mode::Throughput => Some(format!(", readers: {}", results.group.readers)),
+        _ => None,
+    };
+    format!("{}: {load}{what}{}", results.group.bench(), interval.unwrap_or_default())
+}
+
+/// What ratios to peers are taken from.
+fn ours(results: &Results) -> Option<&Series> {
+    results.of(Impl::Qadataswap)
+}
+
+fn latencies(results: &Results) -> Table {
+    let floor = results.of(Impl::Raw).or(results.of(Impl::Futex));
+    let row = |series: &Series| {
+        let at = |quantile| series.quantile(quantile).map_or("-".to_owned(), time);
+        let lost = if series.lost() > 0.0 {
+            format!("{:.2} %", 100.0 * series.lost())
+        } else {
+            "0".to_owned()
+        };
+        vec![
+            series.run.implementation.name(),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            at(1.0),
+            ratio(floor.and_then(|floor| series.latency_ratio(floor))),
+            ratio(ours(results).and_then(|ours| series.latency_ratio(ours))),
+            lost,
+        ]
+    };
+    Table {
+        title: title(results),
+        head: vec!["", "p50", "p99", "p99.9", "max", "to floor", "to qadataswap", "lost"],
+        rows: results.series.iter().map(row).collect(),
+        remarks: Vec::new(),
+    }
+}
+
+fn rates(results: &Results) -> Table {
+    let row = |series: &Series| {
+        let rate = series.rate();
+        let bytes = rate.map(|rate| match series.run.load {
+            Load::Bytes(bytes) => format!("{:.2} GB/s", rate * bytes as f64 / 1e9),
+            Load::Rows(_) => "-".to_owned(),
+        });
+        let name = match series.run.idle {
+            0 => series.run.implementation.name(),
+            idle => format!("{}, {idle} idle readers", series.run.implementation.name()),
+        };
+        vec![
+            name,
+            rate.map_or("-".to_owned(), |rate| format!("{:.2} M/s", rate / 1e6)),
+            bytes.unwrap_or_default(),
+            rate.map_or("-".to_owned(), |rate| time_exactly(1e9 / rate)),
+            ratio(ours(results).and_then(|ours| series.rate_ratio(ours))),
+            format!("{:.1} %", 100.0 * series.lost()),
+        ]
+    };
+    Table {
+        title: title(results),
+        head: vec!["", "messages", "bytes", "each", "to qadataswap", "lost"],
+        rows: results.series.iter().map(row).collect(),
+        remarks: Vec::new(),
+    }
+}
+
+/// Small times with a digit more.
+fn time_exactly(ns: f64) -> String {
+    if ns < 100.0 { format!("{ns:.1} ns") } else { time(ns) }
+}
+
+fn figures(results: &Results) -> Table {
+    let counts = results.group.mode == Mode::Allocations;
+    let mut rows = Vec::new();
+    for series in &results.series {
+        for (name, figure) in series.named() {
+            rows.push(vec![name, if counts { format!("{figure}") } else { time(figure) }]);
+        }
+    }
+    let head = vec!["", if counts { "allocations" } else { "time" }];
+    Table { title: title(results), head, rows, remarks: Vec::new() }
+}

@@ -1,0 +1,232 @@
+//! What came out: round by round, as medians over rounds, and as the records of `results.json`.
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::measure::histogram;
+use crate::plan::Group;
+use crate::run::Run;
+use crate::spec::{Impl, Load, Mode, Outcome};
+
+/// What one run came to.
+pub struct Round {
+    /// One-way latencies, in nanoseconds times `Series::halves`.
+    pub histogram: Option<Histogram<u64>>,
+    /// Messages a second: those that the slowest reader got, or without readers those that were sent.
+    pub rate: Option<f64>,
+    /// Messages lost, as a share of all.
+    pub lost: f64,
+    pub named: Vec<(String, f64)>,
+}
+
+/// All rounds of one thing.
+pub struct Series {
+    pub run: Run,
+    pub rounds: Vec<Round>,
+    pub crowded: bool,
+}
+
+/// All series of a group.
+pub struct Results {
+    pub group: Group,
+    pub series: Vec<Series>,
+}
+
+/// One object of `results.json`: medians over rounds. What makes no sense is absent.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Record {
+    pub bench: String,
+    #[serde(rename = "impl")]
+    pub implementation: String,
+    pub mode: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload_bytes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readers: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_readers: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p50_ns: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99_ns: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p999_ns: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_ns: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub msgs_per_s: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_s: Option<f64>,
+    /// Median over rounds of the ratio to the raw floor of the same round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor_ratio: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_share: Option<f64>,
+    pub repetitions: usize,
+    /// Whether there were more busy processes than cores.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub crowded: bool,
+    /// Figures in nanoseconds (allocations: how many a call), by name.
+    #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+    pub figures: std::collections::BTreeMap<String, f64>,
+}
+
+impl Round {
+    /// Puts together what the workers of a run said.
+    pub fn new(run: &Run, outcomes: &[Outcome]) -> Result<Self> {
+        let seen = outcomes.iter().flat_map(|outcome| outcome.latencies.iter().copied());
+        let seen: Vec<_> = seen.collect();
+        let readers = outcomes.get(1..1 + run.readers).unwrap_or_default();
+        let rate = |outcome: &Outcome| outcome.messages as f64 * 1e9 / outcome.elapsed_ns;
+        let rate = match run.mode {
+            Mode::Throughput if run.readers > 0 => readers.iter().map(rate).min_by(f64::total_cmp),
+            Mode::Throughput | Mode::Publish => outcomes.first().map(rate),
+            _ => None,
+        };
+        let share = |reader: &Outcome| {
+            let seen: u64 = reader.latencies.iter().map(|(_, count)| count).sum();
+            let all = reader.lost + reader.messages + seen;
+            reader.lost as f64 / all.max(1) as f64
+        };
+        Ok(Self {
+            histogram: (!seen.is_empty()).then(|| histogram(&seen)).transpose()?,
+            rate,
+            lost: readers.iter().map(share).max_by(f64::total_cmp).unwrap_or(0.0),
+            named: outcomes.iter().flat_map(|outcome| outcome.named.iter().cloned()).collect(),
+        })
+    }
+}
+
+impl Series {
+    /// What a recorded latency is divided by: rounds there and back are two ways.
+    pub fn ways(&self) -> f64 {
+        if matches!(self.run.mode, Mode::PingPong | Mode::Wake) { 2.0 } else { 1.0 }
+    }
+
+    fn quantile_of(&self, round: &Round, quantile: f64) -> Option<f64> {
+        let histogram = round.histogram.as_ref()?;
+        Some(histogram.value_at_quantile(quantile) as f64 / self.ways())
+    }
+
+    /// The median over rounds of a quantile, in nanoseconds.
+    pub fn quantile(&self, quantile: f64) -> Option<f64> {
+        median(self.rounds.iter().filter_map(|round| self.quantile_of(round, quantile)))
+    }
+
+    /// The median over rounds of the rate.
+    pub fn rate(&self) -> Option<f64> {
+        median(self.rounds.iter().filter_map(|round| round.rate))
+    }
+
+    /// The median over rounds of the share lost.
+    pub fn lost(&self) -> f64 {
+        median(self.rounds.iter().map(|round| round.lost)).unwrap_or(0.0)
+    }
+
+    /// Figures by name, medians over rounds.
+    pub fn named(&self) -> Vec<(String, f64)> {
+        let Some(first) = self.rounds.first() else { return Vec::new() };
+        let of = |index: usize| {
+            self.rounds.iter().filter_map(move |round| Some(round.named.get(index)?.1))
+        };
+        (0..first.named.len())
+            .filter_map(|index| Some((first.named[index].0.clone(), median(of(index))?)))
+            .collect()
+    }
+
+    /// A figure by its name.
+    pub fn figure(&self, name: &str) -> Option<f64> {
+        self.named().into_iter().find(|(known, _)| known == name).map(|(_, figure)| figure)
+    }
+
+    /// The median over rounds of how many times this one's median latency is another's.
+    pub fn latency_ratio(&self, to: &Self) -> Option<f64> {
+        let pairs = self.rounds.iter().zip(&to.rounds);
+        median(pairs.filter_map(|(one, other)| {
+            Some(self.quantile_of(one, 0.5)? / to.quantile_of(other, 0.5)?)
+        }))
+    }
+
+    /// The median over rounds of how many times this one's rate is another's.
+    pub fn rate_ratio(&self, to: &Self) -> Option<f64> {
+        let pairs = self.rounds.iter().zip(&to.rounds);
+        median(pairs.filter_map(|(one, other)| Some(one.rate? / other.rate?)))
+    }
+
+    /// All latencies of all rounds.
+    pub fn all(&self) -> Option<Histogram<u64>> {
+        let mut all: Option<Histogram<u64>> = None;
+        for histogram in self.rounds.iter().filter_map(|round| round.histogram.as_ref()) {
+            match &mut all {
+                // Both have the same digits, and the sum resizes itself.
+                Some(all) => all.add(histogram).ok()?,
+                None => all = Some(histogram.clone()),
+            }
+        }
+        all
+    }
+}
+
+impl Results {
+    /// The series of an implementation, without idle readers.
+    pub fn of(&self, implementation: Impl) -> Option<&Series> {
+        self.with_idle(implementation, 0)
+    }
+
+    /// The series of an implementation with so many idle readers.
+    pub fn with_idle(&self, implementation: Impl, idle: usize) -> Option<&Series> {
+        let is_it = |series: &&Series| {
+            series.run.implementation == implementation && series.run.idle == idle
+        };
+        self.series.iter().find(is_it)
+    }
+
+    /// The objects for `results.json`.
+    pub fn records(&self) -> Vec<Record> {
+        self.series.iter().map(|series| self.record(series)).collect()
+    }
+
+    fn record(&self, series: &Series) -> Record {
+        let run = &series.run;
+        let payload_bytes = match run.load {
+            // These carry nothing.
+            _ if matches!(run.implementation, Impl::Raw | Impl::Futex) => None,
+            Load::Bytes(size) => Some(size),
+            Load::Rows(_) => None,
+        };
+        let rate = series.rate();
+        let latency = series.quantile(0.5).is_some();
+        Record {
+            bench: self.group.bench(),
+            implementation: run.implementation.name(),
+            mode: run.mode.name(),
+            payload_bytes,
+            rows: match run.load {
+                Load::Rows(rows) => Some(rows),
+                Load::Bytes(_) => None,
+            },
+            readers: (run.mode != Mode::Allocations).then_some(run.readers),
+            idle_readers: (run.mode == Mode::Publish).then_some(run.idle),
+            p50_ns: series.quantile(0.5),
+            p99_ns: series.quantile(0.99),
+            p999_ns: series.quantile(0.999),
+            max_ns: series.quantile(1.0),
+            msgs_per_s: rate,
+            bytes_per_s: rate.zip(payload_bytes).map(|(rate, bytes)| rate * bytes as f64),
+            floor_ratio: self.of(Impl::Raw).and_then(|raw| series.latency_ratio(raw)),
+            lost_share: latency.then(|| series.lost()).or(rate.map(|_| series.lost())),
+            repetitions: series.rounds.len(),
+            crowded: series.crowded,
+            figures: series.named().into_iter().collect(),
+        }
+    }
+}
+
+/// The median, if there is anything.
+pub fn median(figures: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut figures: Vec<_> = figures.collect();
+    (!figures.is_empty()).then(|| qadataswap_bench::median(&mut figures))
+}

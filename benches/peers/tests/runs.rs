@@ -1,0 +1,85 @@
+//! A run whose worker dies ends with an error and leaves nothing; a results file that is not as documented is refused.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+const PEERS: &str = env!("CARGO_BIN_EXE_qadataswap-peers");
+
+fn folder(name: &str) -> PathBuf {
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("folder");
+    folder
+}
+
+fn check(text: &str) -> Output {
+    let folder = folder("check");
+    let file = folder.join("results.json");
+    fs::write(&file, text).expect("written");
+    let output = Command::new(PEERS).arg("check").arg(&file).output().expect("runs");
+    fs::remove_dir_all(folder).expect("removed");
+    output
+}
+
+#[test]
+fn results_are_checked() {
+    let latency = r#""impl": "pipe", "mode": "ping-pong", "repetitions": 3, "p50_ns": 1.5, "p99_ns": 2, "p999_ns": 3,
+        "max_ns": 4"#;
+    let whole = format!(r#"[{{"bench": "bytes-ping-pong", {latency}}}]"#);
+    assert!(check(&whole).status.success());
+    let cases = [
+        ("[]".to_owned(), "no results"),
+        (format!("[{{{latency}}}]"), "bench is missing"),
+        (whole.replace("\"p999_ns\": 3,", ""), "p999_ns is missing"),
+        (whole.replace("1.5", "\"fast\""), "p50_ns is not a number"),
+        (whole.replace("ping-pong\", \"rep", "chess\", \"rep"), "no mode"),
+    ];
+    for (text, expected) in cases {
+        let output = check(&text);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(expected), "{text}: {said}");
+    }
+}
+
+/// Process ids of the workers, once there are two.
+fn workers(bench: &Child) -> Vec<String> {
+    let children = format!("/proc/{0}/task/{0}/children", bench.id());
+    loop {
+        let found = fs::read_to_string(&children).expect("the benchmark runs");
+        let found: Vec<_> = found.split_whitespace().map(str::to_owned).collect();
+        if found.len() == 2 {
+            return found;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_worker_that_dies_ends_the_run() {
+    for implementation in ["qadataswap", "iceoryx2"] {
+        let out = folder(implementation);
+        let bench = Command::new(PEERS)
+            .args(["--bench", "bytes-open-loop", "--impl", implementation, "--out"])
+            .arg(&out)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("begins");
+        let id = bench.id();
+        let victim = workers(&bench)[1].clone();
+        assert!(Command::new("kill").args(["-9", &victim]).status().expect("runs").success());
+        let output = bench.wait_with_output().expect("ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("ended"), "{implementation}: {said}");
+        let left = |folder: &Path, part: &str| {
+            let entries = fs::read_dir(folder).expect("listed").flatten();
+            entries
+                .map(|entry| entry.file_name())
+                .find(|name| name.to_string_lossy().contains(part))
+        };
+        assert_eq!(left(Path::new("/dev/shm"), &format!("qads-peers-{id}-")), None);
+        assert_eq!(left(&out, ""), None, "results or a scratch folder are left");
+        fs::remove_dir_all(out).expect("removed");
+    }
+}
