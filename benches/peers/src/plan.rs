@@ -160,6 +160,11 @@ fn run(scale: Scale, mode: Mode, load: Load, readers: usize, implementation: Imp
         warm_up: (count / 10).max(2),
         count,
         interval_ns,
+        budget_ns: match scale {
+            Scale::Once => 50_000_000,
+            Scale::Quick => 250_000_000,
+            Scale::Full => 1_000_000_000,
+        },
         idle: 0,
         idle_processes: 0,
     }

@@ -39,6 +39,7 @@ pub struct Run {
     pub warm_up: usize,
     pub count: usize,
     pub interval_ns: u64,
+    pub budget_ns: u64,
     /// Idle handles, and the processes that hold them.
     pub idle: usize,
     pub idle_processes: usize,
@@ -78,6 +79,7 @@ impl Bench {
             warm_up: run.warm_up,
             count: run.count,
             interval_ns: run.interval_ns,
+            budget_ns: run.budget_ns,
             core: 0,
             crowded: busy > self.cores,
             prefix: format!("{}{}", own_prefix(), self.runs),

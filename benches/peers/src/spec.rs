@@ -89,6 +89,8 @@ pub struct Spec {
     /// Messages before measuring, and measured ones.
     pub warm_up: usize,
     pub count: usize,
+    /// Nanoseconds after which there are no more messages, however few there were.
+    pub budget_ns: u64,
     /// Nanoseconds between two messages sent when due.
     pub interval_ns: u64,
     /// The core to stay on.

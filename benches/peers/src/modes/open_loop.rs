@@ -4,7 +4,7 @@
 //! every message that it delays, and not only in the one it hit.
 
 use crate::Result;
-use crate::board::Board;
+use crate::board::{Board, Limit};
 use crate::channel::Channel;
 use crate::clock;
 use crate::measure::Latencies;
@@ -31,12 +31,17 @@ fn writer<P: Ports>(spec: &Spec, board: &Board) -> Result<()> {
     step("reading ends are there")?;
     let began = clock::now() + (LEAD_NS / spec.ns_per_tick) as u64;
     board.begin(began);
-    for number in 0..spec.total() {
+    let limit = Limit::new(board, spec);
+    for number in 0.. {
         let due = due(spec, began, number);
         while clock::now() < due {
             std::hint::spin_loop();
         }
+        let is_last = limit.is_last(spec, number, clock::now);
         out.send(number)?;
+        if is_last {
+            break;
+        }
     }
     tell(&Outcome::default())
 }
@@ -53,7 +58,7 @@ fn reader<P: Ports>(spec: &Spec, board: &Board) -> Result<()> {
             latencies.record(now.saturating_sub(due(spec, board.began(), number)));
         }
         // The last one is never lost: nothing is written over it.
-        if number + 1 == spec.total() {
+        if board.ends_with(number) {
             return tell(&Outcome { lost: reading.lost(), ..latencies.into_outcome() });
         }
     }

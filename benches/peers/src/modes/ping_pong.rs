@@ -3,6 +3,7 @@
 //! Both ways are the same: a whole payload written, and one read. Half the time of a round is what is reported.
 
 use crate::Result;
+use crate::board::{Board, Limit};
 use crate::channel::Channel;
 use crate::clock;
 use crate::measure::Latencies;
@@ -15,6 +16,7 @@ const BACK: usize = 1;
 
 /// One of the two workers.
 pub fn run<P: Ports>(spec: &Spec) -> Result<()> {
+    let board = Board::new(spec)?;
     let begins = spec.role == 0;
     let (to, from) = if begins { (THERE, BACK) } else { (BACK, THERE) };
     let mut out = P::out(&Channel { spec, number: to })?;
@@ -22,9 +24,12 @@ pub fn run<P: Ports>(spec: &Spec) -> Result<()> {
     let mut reading = P::reading(&Channel { spec, number: from }, 0)?;
     step("receivers are there")?;
     let mut latencies = Latencies::new(spec);
+    let limit = Limit::new(&board, spec);
     let mut before = clock::now();
-    for number in 0..(spec.warm_up + spec.count) as u64 {
+    for number in 0.. {
+        let mut is_last = false;
         if begins {
+            is_last = limit.is_last(spec, number, || before);
             out.send(number)?;
         }
         let arrived = reading.receive()?;
@@ -32,14 +37,19 @@ pub fn run<P: Ports>(spec: &Spec) -> Result<()> {
             return Err(format!("message {arrived} came instead of {number}").into());
         }
         if !begins {
+            // Looked at before the answer, after which the other may go on.
+            is_last = board.ends_with(number);
             out.send(number)?;
-            continue;
+        } else {
+            let now = clock::now();
+            if number >= spec.warm_up as u64 {
+                latencies.record(now - before);
+            }
+            before = now;
         }
-        let now = clock::now();
-        if number >= spec.warm_up as u64 {
-            latencies.record(now - before);
+        if is_last {
+            break;
         }
-        before = now;
     }
     tell(&if begins { latencies.into_outcome() } else { Outcome::default() })
 }
