@@ -85,7 +85,7 @@ impl Bench {
             prefix: format!("{}{}", own_prefix(), self.runs),
             scratch: self.scratch.to_string_lossy().into_owned(),
             channels: made.iter().map(Made::fds).collect(),
-            handles: if run.idle_processes == 0 { 0 } else { run.idle / run.idle_processes },
+            handles: run.idle.checked_div(run.idle_processes).unwrap_or(0),
             ns_per_tick: self.ns_per_tick,
             capacity,
             parent: 0,

@@ -70,10 +70,10 @@ pub fn time(ns: f64) -> String {
 
 /// Bytes, in the unit that fits.
 pub fn size(bytes: usize) -> String {
-    match bytes {
-        ..1024 => format!("{bytes} B"),
-        ..1_048_576 => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
+    match bytes.checked_ilog2().unwrap_or(0) {
+        ..10 => format!("{bytes} B"),
+        10..20 => format!("{} KiB", bytes >> 10),
+        20.. => format!("{} MiB", bytes >> 20),
     }
 }
 

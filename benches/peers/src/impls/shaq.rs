@@ -48,13 +48,15 @@ impl<const N: usize> Write for Producer<Cell<N>> {
         if message.len() > N {
             return Err("the message exceeds the cell".into());
         }
-        let written = poll(crowded, || {
+        poll(crowded, || {
             // SAFETY: length and the bytes it counts are written before the cell is published, and nothing else of
             // it is read. (A cell's bytes are bytes of zeroed or earlier shared memory otherwise, never undefined.)
             let Some(mut guard) = (unsafe { self.try_reserve_write() }) else { return Ok(None) };
             let cell: *mut Cell<N> = MaybeUninit::as_mut_ptr(guard.as_mut());
             // SAFETY: the cell is this producer's until it is published.
-            unsafe { (&raw mut (*cell).length).write(message.len()) };
+            let length = unsafe { &raw mut (*cell).length };
+            // SAFETY: likewise.
+            unsafe { length.write(message.len()) };
             // SAFETY: likewise, and the message fits.
             let bytes = unsafe { (&raw mut (*cell).bytes).cast::<u8>() };
             // SAFETY: likewise.
@@ -62,8 +64,7 @@ impl<const N: usize> Write for Producer<Cell<N>> {
             // Dropping the guard publishes the cell.
             drop(guard);
             Ok(Some(()))
-        });
-        written
+        })
     }
 }
 

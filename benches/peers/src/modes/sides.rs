@@ -69,12 +69,9 @@ fn writer(spec: &Spec, batches: &Batches, stream: &[u8]) -> Result<()> {
         let offset = number as usize % FEW_SLOTS * stream.len();
         let (copied, ()) = timed(spec, || {
             // SAFETY: the mapping has room for so many streams, and the reader is waiting for the next message.
-            unsafe {
-                target
-                    .as_mut_ptr()
-                    .add(offset)
-                    .copy_from_nonoverlapping(stream.as_ptr(), stream.len())
-            }
+            let to = unsafe { target.as_mut_ptr().add(offset) };
+            // SAFETY: likewise.
+            unsafe { to.copy_from_nonoverlapping(stream.as_ptr(), stream.len()) }
         });
         if number >= spec.warm_up as u64 {
             writes.push(wrote);
