@@ -29,15 +29,11 @@ pub fn run(specs: &[Spec], steps: usize) -> Result<Vec<Outcome>> {
     let mut workers = Workers::begin(specs)?;
     for _ in 0..steps {
         workers.collect()?;
-        for (_, input) in &mut workers.children {
-            writeln!(input, "{GO}")?;
-        }
+        workers.go_on();
     }
     let outcomes = workers.collect()?;
     let outcomes = outcomes.iter().map(|line| Ok(serde_json::from_str(line)?)).collect();
-    for (_, input) in &mut workers.children {
-        writeln!(input, "{GO}")?;
-    }
+    workers.go_on();
     for (role, (child, _)) in workers.children.iter_mut().enumerate() {
         let status = child.wait()?;
         if !status.success() {
@@ -74,6 +70,14 @@ impl Workers {
             });
         }
         Ok(workers)
+    }
+
+    /// Tells all workers to go on.
+    fn go_on(&mut self) {
+        for (_, input) in &mut self.children {
+            // One that has died cannot be told; it is found out by what it says next, which is nothing.
+            let _ = writeln!(input, "{GO}");
+        }
     }
 
     /// Waits for a line of every worker.
