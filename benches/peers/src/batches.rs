@@ -41,12 +41,21 @@ impl Batches {
         &self.variants[number as usize % self.variants.len()]
     }
 
-    /// Reads batch `number`, every column of it.
-    pub fn check(&self, batch: &RecordBatch, number: u64) -> Result<()> {
-        if sum(batch) == self.sums[number as usize % self.variants.len()] {
-            return Ok(());
+    /// Reads a batch, every column of it, and says which of those prepared it is; probably that of `number`.
+    #[inline(always)]
+    pub fn check(&self, batch: &RecordBatch, number: u64) -> Result<usize> {
+        let (sum, likely) = (sum(batch), number as usize % self.variants.len());
+        if sum == self.sums[likely] {
+            return Ok(likely);
         }
-        Err(format!("batch {number} did not arrive as it was sent").into())
+        let found = self.sums.iter().position(|known| *known == sum);
+        found
+            .ok_or_else(|| format!("a batch did not arrive as it was sent (about {number})").into())
+    }
+
+    /// Whether batch `number` is that one of those prepared.
+    pub fn is(&self, number: u64, variant: usize) -> bool {
+        number as usize % self.variants.len() == variant
     }
 
     /// Bytes of the longest of them as a stream.
@@ -112,8 +121,8 @@ pub trait BatchSender {
 
 /// The reading end for batches.
 pub trait BatchReceiver {
-    /// Waits for the next batch and has `read` read it, who is also told how many were lost so far.
-    fn receive_batch<R>(&mut self, read: impl FnMut(&RecordBatch, u64) -> R) -> Result<R>;
+    /// Waits for the next batch and has `read` read it.
+    fn receive_batch<R>(&mut self, read: impl FnMut(&RecordBatch) -> R) -> Result<R>;
 
     /// Batches lost so far.
     fn lost_batches(&self) -> u64;
@@ -143,7 +152,7 @@ impl<S: Sender> BatchSender for Encoded<S> {
 pub struct Decoded<R>(pub R);
 
 impl<R: Receiver> BatchReceiver for Decoded<R> {
-    fn receive_batch<T>(&mut self, mut read: impl FnMut(&RecordBatch, u64) -> T) -> Result<T> {
+    fn receive_batch<T>(&mut self, mut read: impl FnMut(&RecordBatch) -> T) -> Result<T> {
         self.0.receive(|bytes| {
             let start = NonNull::from(bytes).cast::<u8>();
             // SAFETY: the bytes are readable, and nobody changes them, until this closure ends; buffer, decoder
@@ -153,8 +162,7 @@ impl<R: Receiver> BatchReceiver for Decoded<R> {
                 unsafe { Buffer::from_custom_allocation(start, bytes.len(), Arc::new(())) };
             let mut decoder = StreamDecoder::new();
             let batch = decoder.decode(&mut buffer)?.ok_or("a stream without a batch")?;
-            // What carries bytes here loses nothing.
-            Ok(read(&batch, 0))
+            Ok(read(&batch))
         })?
     }
 

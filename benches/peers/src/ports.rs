@@ -6,7 +6,7 @@ use crate::Result;
 use crate::batches::{BatchReceiver, BatchSender, Batches, Decoded, Encoded};
 use crate::channel::{Channel, Link, Receiver, Sender};
 use crate::payload::Payload;
-use crate::spec::{Load, Spec};
+use crate::spec::{Load, Mode, Spec};
 
 /// A channel for one kind of load.
 pub trait Ports {
@@ -27,8 +27,11 @@ pub trait Out {
 
 /// Where messages are read.
 pub trait In {
-    /// Reads the next message, the whole of it, and checks that it is what was sent. Returns its number.
-    fn receive(&mut self) -> Result<u64>;
+    /// Reads the next message, the whole of it, and checks that it is what was sent.
+    fn receive(&mut self) -> Result<()>;
+
+    /// Number of the message that was received last.
+    fn number(&self) -> Result<u64>;
 
     /// Messages lost so far.
     fn lost(&self) -> u64;
@@ -45,6 +48,7 @@ pub struct BytesOut<S> {
 pub struct BytesIn<L: Link> {
     receiver: L::Receiver,
     payload: Payload,
+    number: u64,
     /// Messages received, where they do not say their number.
     count: u64,
 }
@@ -66,7 +70,7 @@ impl<L: Link> Ports for Bytes<L> {
 
     fn reading(channel: &Channel, reader: usize) -> Result<Self::In> {
         let receiver = L::receiver(channel, reader)?;
-        Ok(BytesIn { receiver, payload: payload(channel.spec)?, count: 0 })
+        Ok(BytesIn { receiver, payload: payload(channel.spec)?, number: 0, count: 0 })
     }
 }
 
@@ -79,14 +83,21 @@ impl<S: Sender> Out for BytesOut<S> {
 
 impl<L: Link> In for BytesIn<L> {
     #[inline(always)]
-    fn receive(&mut self) -> Result<u64> {
+    fn receive(&mut self) -> Result<()> {
         let payload = &self.payload;
         if L::CARRIES {
-            return self.receiver.receive(|message| payload.check(message))?;
+            self.number = self.receiver.receive(|message| payload.check(message))??;
+        } else {
+            self.receiver.receive(|_| ())?;
+            self.number = self.count + self.receiver.lost();
+            self.count += 1;
         }
-        self.receiver.receive(|_| ())?;
-        self.count += 1;
-        Ok(self.count - 1 + self.receiver.lost())
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn number(&self) -> Result<u64> {
+        Ok(self.number)
     }
 
     fn lost(&self) -> u64 {
@@ -107,7 +118,18 @@ pub struct BatchesOut<S> {
 pub struct BatchesIn<R> {
     receiver: R,
     batches: Batches,
+    /// Batches received.
     count: u64,
+    /// Which of those prepared the last one was.
+    variant: usize,
+    can_lose: bool,
+}
+
+impl<R> BatchesIn<R> {
+    fn new(channel: &Channel, receiver: R) -> Result<Self> {
+        let can_lose = channel.spec.mode != Mode::PingPong;
+        Ok(Self { receiver, batches: batches(channel.spec)?, count: 0, variant: 0, can_lose })
+    }
 }
 
 fn batches(spec: &Spec) -> Result<Batches> {
@@ -126,8 +148,7 @@ impl<L: Link<Sender: BatchSender, Receiver: BatchReceiver>> Ports for BatchesOf<
     }
 
     fn reading(channel: &Channel, reader: usize) -> Result<Self::In> {
-        let receiver = L::receiver(channel, reader)?;
-        Ok(BatchesIn { receiver, batches: batches(channel.spec)?, count: 0 })
+        BatchesIn::new(channel, L::receiver(channel, reader)?)
     }
 }
 
@@ -141,8 +162,7 @@ impl<L: Link> Ports for StreamsOf<L> {
     }
 
     fn reading(channel: &Channel, reader: usize) -> Result<Self::In> {
-        let receiver = Decoded(L::receiver(channel, reader)?);
-        Ok(BatchesIn { receiver, batches: batches(channel.spec)?, count: 0 })
+        BatchesIn::new(channel, Decoded(L::receiver(channel, reader)?))
     }
 }
 
@@ -155,15 +175,22 @@ impl<S: BatchSender> Out for BatchesOut<S> {
 
 impl<R: BatchReceiver> In for BatchesIn<R> {
     #[inline(always)]
-    fn receive(&mut self) -> Result<u64> {
+    fn receive(&mut self) -> Result<()> {
         let (batches, count) = (&self.batches, self.count);
+        self.variant = self.receiver.receive_batch(|batch| batches.check(batch, count))??;
         self.count += 1;
-        // Which it is is known by the number of those lost; where none can be, that costs nothing.
-        self.receiver.receive_batch(|batch, lost| {
-            let number = count + lost;
-            batches.check(batch, number)?;
-            Ok(number)
-        })?
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn number(&self) -> Result<u64> {
+        // Asking costs a line from the writer's core, so that it is not done where nothing can be lost.
+        let lost = if self.can_lose { self.receiver.lost_batches() } else { 0 };
+        let number = self.count - 1 + lost;
+        if self.batches.is(number, self.variant) {
+            return Ok(number);
+        }
+        Err(format!("batch {number} is another").into())
     }
 
     fn lost(&self) -> u64 {

@@ -119,9 +119,9 @@ impl Receiver for CopyingReceiver {
 
 impl BatchReceiver for CopyingReceiver {
     #[inline(always)]
-    fn receive_batch<R>(&mut self, mut read: impl FnMut(&RecordBatch, u64) -> R) -> Result<R> {
+    fn receive_batch<R>(&mut self, mut read: impl FnMut(&RecordBatch) -> R) -> Result<R> {
         let batch = self.reader.read_arrow(FOREVER_MS)?.ok_or("no batch for a very long time")?;
-        Ok(read(&batch, self.lost()))
+        Ok(read(&batch))
     }
 
     fn lost_batches(&self) -> u64 {
@@ -146,10 +146,10 @@ impl Receiver for LeasingReceiver {
 
 impl BatchReceiver for LeasingReceiver {
     #[inline(always)]
-    fn receive_batch<R>(&mut self, mut read: impl FnMut(&RecordBatch, u64) -> R) -> Result<R> {
+    fn receive_batch<R>(&mut self, mut read: impl FnMut(&RecordBatch) -> R) -> Result<R> {
         let batch =
             self.0.read_arrow_zero_copy(FOREVER_MS)?.ok_or("no batch for a very long time")?;
-        Ok(read(&batch, self.lost()))
+        Ok(read(&batch))
     }
 
     fn lost_batches(&self) -> u64 {

@@ -52,8 +52,9 @@ fn reader<P: Ports>(spec: &Spec, board: &Board) -> Result<()> {
     step("reading ends are there")?;
     let mut latencies = Latencies::new(spec);
     loop {
-        let number = reading.receive()?;
+        reading.receive()?;
         let now = clock::now();
+        let number = reading.number()?;
         if number >= spec.warm_up as u64 {
             latencies.record(now.saturating_sub(due(spec, board.began(), number)));
         }

@@ -32,7 +32,8 @@ pub fn run<P: Ports>(spec: &Spec) -> Result<()> {
             is_last = limit.is_last(spec, number, || before);
             out.send(number)?;
         }
-        let arrived = reading.receive()?;
+        reading.receive()?;
+        let arrived = reading.number()?;
         if arrived != number {
             return Err(format!("message {arrived} came instead of {number}").into());
         }
