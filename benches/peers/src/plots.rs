@@ -11,6 +11,11 @@ use crate::spec::{Impl, Load, Mode};
 
 const PIXELS: (u32, u32) = (900, 540);
 
+/// Points are drawn that differ by this factor.
+const SEEN: f64 = 1.02;
+/// Letters of axes and names, in pixels.
+const FONT: (&str, u32) = ("sans-serif", 17);
+
 type Points = Vec<(f64, f64)>;
 
 /// A plot: its axes, and a line for each implementation.
@@ -52,13 +57,19 @@ fn distribution(group: &Results) -> Plot {
         let Some(all) = series.all() else { return Vec::new() };
         let (total, ways) = (all.len() as f64, series.ways());
         let mut seen = 0;
-        let mut points = Vec::new();
+        let mut points: Points = Vec::new();
         for value in all.iter_recorded() {
             seen += value.count_at_value();
             // The last has no tail left to show.
             let tail = 1.0 - seen as f64 / total;
-            if tail > 0.0 {
-                points.push((value.value_iterated_to() as f64 / ways, 1.0 / tail));
+            if tail <= 0.0 {
+                break;
+            }
+            let point = (value.value_iterated_to() as f64 / ways, 1.0 / tail);
+            // What nobody can see makes the file no better.
+            let is_seen = |last: &(f64, f64)| point.0 > last.0 * SEEN || point.1 > last.1 * SEEN;
+            if points.last().is_none_or(is_seen) {
+                points.push(point);
             }
         }
         points
@@ -136,7 +147,7 @@ impl Plot {
             (least / 1.2..most * 1.2).log_scale()
         };
         let mut chart = ChartBuilder::on(root)
-            .caption(&self.title, ("sans-serif", 18))
+            .caption(&self.title, ("sans-serif", 21))
             .margin(12)
             .x_label_area_size(40)
             .y_label_area_size(80)
@@ -146,6 +157,9 @@ impl Plot {
             .x_desc(self.x)
             .y_desc(self.y)
             .light_line_style(TRANSPARENT)
+            .label_style(FONT)
+            .x_label_formatter(&|value| short(*value))
+            .y_label_formatter(&|value| short(*value))
             .draw()?;
         for (implementation, points) in &self.lines {
             let color = Palette99::pick(*implementation as usize).stroke_width(2);
@@ -159,10 +173,21 @@ impl Plot {
         }
         chart
             .configure_series_labels()
+            .label_font(FONT)
             .position(SeriesLabelPosition::UpperLeft)
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.3))
             .draw()?;
         Ok(())
+    }
+}
+
+/// A number with few digits.
+fn short(value: f64) -> String {
+    match value {
+        1e9.. => format!("{}G", value / 1e9),
+        1e6.. => format!("{}M", value / 1e6),
+        1e3.. => format!("{}k", value / 1e3),
+        _ => format!("{value}"),
     }
 }
