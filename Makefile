@@ -21,7 +21,7 @@ LOCKED = --locked
 PYTHON ?= python3
 VENV = target/venv
 POLARS = --manifest-path examples/polars/Cargo.toml --target-dir target/polars
-PEERS = --manifest-path benches/peers/Cargo.toml --target-dir target/peers
+PEERS = --manifest-path benches/peers/Cargo.toml --target-dir target
 
 .PHONY: demo test quick lint doc test-debug test-release test-bare test-doc loom loom-deep polars
 .PHONY: bench bench-peers bench-quick bench-once bench-docs
