@@ -107,7 +107,7 @@ impl Targets<'_> {
         });
         let what = match ours {
             Some((_, p50)) => {
-                format!("1 row x 8 columns to a decoded batch, p50 ({}), to the floor", time(p50))
+                format!("8 columns x 1 to a decoded batch, p50 ({}), to the floor", time(p50))
             }
             None => String::new(),
         };
@@ -117,7 +117,7 @@ impl Targets<'_> {
             let faster = group.and_then(|group| {
                 group.of(Impl::Iceoryx2)?.latency_ratio(group.of(Impl::Qadataswap)?)
             });
-            let what = format!("{rows} rows x 8 columns, iceoryx2 with arrow-ipc to ours");
+            let what = format!("8 columns x {rows}, iceoryx2 with arrow-ipc to ours");
             self.add(what, Wanted::AtLeast(least), faster, "x");
         }
     }
