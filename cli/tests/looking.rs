@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 
 use qadataswap::ReaderOptions;
 use support::qads::{TestRing, await_readers, batch, command, qads};
@@ -116,15 +117,9 @@ fn inspect_shows_everything_and_names_what_is_wrong() {
     drop(reader);
     ring.close();
     // The position of the first slot becomes one that was never published.
-    let path = format!("/dev/shm/qads_{}", ring.name());
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[4096..4104].copy_from_slice(&(4096u64 << 2 | 2).to_le_bytes());
-    // Past the library, but into the same object.
-    fs::OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .and_then(|file| std::os::unix::fs::FileExt::write_all_at(&file, &bytes[4096..4104], 4096))
-        .unwrap();
+    let segment = format!("/dev/shm/qads_{}", ring.name());
+    let segment = fs::OpenOptions::new().write(true).open(segment).unwrap();
+    segment.write_all_at(&(4096u64 << 2 | 2).to_le_bytes(), 4096).unwrap();
     let ran = qads(&["inspect", ring.name()]);
     assert!(ran.out.contains("slot 0: position that was published is 4096"), "{ran:?}");
     assert!(ran.failed(1).contains("1 inconsistencies"));

@@ -190,7 +190,7 @@ fn files_rotate_and_each_is_whole() {
         ("out.parquet", read_parquet),
     ] {
         let path = scratch.path(name);
-        qads(&["record", ring.name(), "-o", text(&path), "--rotate-bytes", "20K"]).ok();
+        qads(&["record", ring.name(), "-o", text(&path), "--rotate-bytes", "3K"]).ok();
         let numbered = |number: usize| {
             let (stem, extension) = name.split_once('.').unwrap();
             scratch.path(&format!("{stem}-{number:06}.{extension}"))

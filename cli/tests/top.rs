@@ -105,9 +105,9 @@ fn the_screen_shows_rings_and_their_readers() {
     let reader = ReaderOptions::new().lossless(true).attach(ring.name()).unwrap();
     reader.read_arrow(0).unwrap();
     let mut top = Terminal::start(&[ring.name(), "--interval-ms", "20"], false);
-    let screen = top.wait_for(|text| text.contains("slowest that is waited for"));
+    let screen = top.wait_for(|text| text.contains("slowest gating"));
     assert!(screen.contains("1 ring, by name"), "{screen}");
-    let row = screen.lines().find(|line| line.starts_with(ring.name())).expect("a row");
+    let row = screen.lines().find(|line| line.starts_with(&ring.name()[..16])).expect("a row");
     assert!(row.contains("alive") && row.contains(&std::process::id().to_string()), "{row}");
     assert!(row.contains(" 12 "), "{row}");
     let row = screen.lines().find(|line| line.contains("lossless")).expect("a reader");

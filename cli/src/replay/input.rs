@@ -126,9 +126,15 @@ fn open_file(mut file: File) -> Result<Input, ArrowError> {
 }
 
 fn open_parquet(file: File, rows: usize) -> Result<Input, ArrowError> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(rows).build()?;
-    let schema = qadataswap::arrow_array::RecordBatchReader::schema(&reader);
-    Ok(Input { schema, batches: Box::new(reader), has_messages: false, is_partial: false })
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    let schema = builder.schema().clone();
+    // Its batches have lost the metadata that this one still has.
+    let whole = schema.clone();
+    let batches = builder
+        .with_batch_size(rows)
+        .build()?
+        .map(move |batch| RecordBatch::try_new(whole.clone(), batch?.columns().to_vec()));
+    Ok(Input { schema, batches: Box::new(batches), has_messages: false, is_partial: false })
 }
 
 fn open_csv(mut file: File, rows: usize) -> Result<Input, ArrowError> {

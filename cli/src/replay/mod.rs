@@ -165,7 +165,7 @@ impl Replay<'_> {
         loop {
             self.stop.check()?;
             let seen = observer.look()?;
-            let there = seen.readers.iter().filter(|reader| reader.alive && !reader.joining);
+            let there = seen.readers.iter().filter(|reader| reader.is_settled());
             if there.count() >= wanted {
                 return Ok(());
             }

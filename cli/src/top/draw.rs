@@ -180,11 +180,7 @@ fn draw_readers(frame: &mut Frame<'_>, area: Rect, model: &Model, row: &Row) {
             Cell::from(Span::styled(grouped(reader.lost), lost)),
             Cell::from(Span::styled(doing.word(), doing_style)),
             Cell::from(reader.lease_count().to_string()),
-            Cell::from(if slowest == Some(reader.index) {
-                "slowest that is waited for"
-            } else {
-                ""
-            }),
+            Cell::from(if slowest == Some(reader.index) { "slowest gating" } else { "" }),
         ]));
     }
     if rows.is_empty() {
@@ -198,10 +194,10 @@ fn draw_readers(frame: &mut Frame<'_>, area: Rect, model: &Model, row: &Row) {
     let widths = [
         Constraint::Length(9),
         Constraint::Length(8),
-        Constraint::Length(16),
-        Constraint::Length(10),
         Constraint::Length(15),
-        Constraint::Length(12),
+        Constraint::Length(9),
+        Constraint::Length(13),
+        Constraint::Length(9),
         Constraint::Length(8),
         Constraint::Length(6),
         Constraint::Min(0),

@@ -185,7 +185,7 @@ pub fn await_readers(ring: &str, count: usize) {
     wait_until(|| {
         let seen = qadataswap::observe::Observer::open(ring).and_then(|observer| observer.look());
         seen.is_ok_and(|seen| {
-            seen.readers.iter().filter(|reader| reader.alive && !reader.joining).count() >= count
+            seen.readers.iter().filter(|reader| reader.is_settled()).count() >= count
         })
     });
 }

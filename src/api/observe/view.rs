@@ -223,6 +223,16 @@ impl ReaderView {
         }
     }
 
+    /// Whether it lives and, if it is lossless, has found its place: it gets all that is published from now on.
+    pub fn is_settled(&self) -> bool {
+        self.alive
+            && match self.kind {
+                ReaderKind::Lossless => self.gate.is_some(),
+                ReaderKind::Lossy => true,
+                ReaderKind::Free | ReaderKind::Unknown(_) => false,
+            }
+    }
+
     /// Number of slots that it has leased.
     pub fn lease_count(&self) -> usize {
         self.leases.iter().flatten().count()
