@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [qads, output] = arguments.as_slice() else {
         return Err("usage: picture QADS OUTPUT".into());
     };
+    let qads = &std::fs::canonicalize(qads)?.display().to_string();
     let rings = [("market_data", "5000"), ("orders", "800")];
     let demos = rings.map(|(ring, rate)| Demo::start(qads, ring, rate));
     let screen = watch(qads, &rings.map(|(ring, _)| ring))?;
