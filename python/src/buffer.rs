@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyBytes, PyTuple};
 use pyo3::{PyTypeInfo, ffi};
 
 /// `Py_buffer` of `cpython/Include/pybuffer.h`.
@@ -172,6 +172,33 @@ impl Drop for View<'_> {
         // attached, because the view has the lifetime of an attachment and is not Send.
         unsafe { PyBuffer_Release(&raw mut *self.view) };
     }
+}
+
+/// A bytes object of `len` bytes that `fill` stores while other threads run. Unlike `PyBytes::new_with`, which first
+/// fills it with zeros and keeps the interpreter: most of what a large one takes is to have its memory at all.
+///
+/// What `fill` leaves out is undetermined, and must not be shown to anybody.
+pub fn new_bytes<'py, R: Send>(
+    py: Python<'py>,
+    len: usize,
+    fill: impl FnOnce(&mut [u8]) -> R + Send,
+) -> PyResult<(Bound<'py, PyBytes>, R)> {
+    let size = ffi::Py_ssize_t::try_from(len)?;
+    // SAFETY: attached; null has it make an object whose bytes are to be stored by the caller.
+    let object = unsafe { ffi::PyBytes_FromStringAndSize(std::ptr::null(), size) };
+    // SAFETY: a new reference, or null with an exception set.
+    let bytes = unsafe { Bound::from_owned_ptr_or_err(py, object) }?.cast_into::<PyBytes>()?;
+    if len == 0 {
+        // The one empty object, which everybody has.
+        return Ok((bytes, fill(&mut [])));
+    }
+    // SAFETY: a bytes object, made above.
+    let start = unsafe { ffi::PyBytes_AsString(bytes.as_ptr()) };
+    // SAFETY: its `len` bytes, which nobody else has seen yet and `bytes` keeps. They may be uninitialised: they are
+    // only stored to.
+    let buffer = unsafe { std::slice::from_raw_parts_mut(start.cast::<u8>(), len) };
+    let filled = py.detach(|| fill(buffer));
+    Ok((bytes, filled))
 }
 
 /// Memory that a class shows through the buffer protocol, read-only.

@@ -5,7 +5,7 @@ use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::buffer::{Export, exporting_class};
+use crate::buffer::{Export, exporting_class, new_bytes};
 
 /// One message, in place in shared memory: read-only memory that memoryview, numpy.frombuffer, struct and
 /// everything else that takes bytes-like objects can use.
@@ -113,9 +113,9 @@ impl Lease {
         let (start, len) = Self::export(slf)?;
         // SAFETY: the export keeps the memory readable and unchanged until it is released below.
         let bytes = unsafe { std::slice::from_raw_parts(start, len) };
-        let copy = pyo3::types::PyBytes::new(slf.py(), bytes);
+        let copied = new_bytes(slf.py(), bytes.len(), |copy| copy.copy_from_slice(bytes));
         Self::unexport(slf);
-        Ok(copy)
+        Ok(copied?.0)
     }
 
     fn __repr__(&self) -> String {

@@ -84,7 +84,11 @@ impl Form {
 impl Taken {
     pub fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
-            Self::Bytes(bytes) => Ok(PyBytes::new(py, &bytes).into_any().unbind()),
+            Self::Bytes(bytes) => {
+                let copied =
+                    buffer::new_bytes(py, bytes.len(), |copy| copy.copy_from_slice(&bytes));
+                Ok(copied?.0.into_any().unbind())
+            }
             Self::Batches(table, zero_copy) => {
                 Ok(Py::new(py, Batches::new(table, zero_copy))?.into_any())
             }
@@ -177,12 +181,8 @@ impl Reader {
         mut needed_bytes: usize,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         loop {
-            let mut read = Ok(None);
-            let bytes = PyBytes::new_with(py, needed_bytes, |buffer| {
-                read = py.detach(|| {
-                    self.shared.handle.locked(|reader| Ok(reader.read_into(buffer, 0)?))
-                });
-                Ok(())
+            let (bytes, read) = buffer::new_bytes(py, needed_bytes, |buffer| {
+                self.shared.handle.locked(|reader| Ok(reader.read_into(buffer, 0)?))
             })?;
             match read {
                 Ok(Some(length)) if length == needed_bytes => return Ok(Some(bytes)),

@@ -27,12 +27,15 @@ def test_every_kind_of_read(pair):
         writer.write(b"two")
         assert await reader.read_async(None) == b"one"
         assert bytes(await reader.lease_async()) == b"two"
+        for message in (b"", bytes(range(256)) * 10_000):
+            writer.write(message)
+            assert await reader.read_async() == message
         assert await reader.read_async(0) is None
         assert await reader.read_arrow_async(30) is None
 
     asyncio.run(read())
     gc.collect()
-    assert (reader.stats.consumed, reader.stats.timeouts, reader.stats.leases) == (6, 2, 0)
+    assert (reader.stats.consumed, reader.stats.timeouts, reader.stats.leases) == (8, 2, 0)
 
 
 def test_the_loop_runs_while_reads_wait(ring):
