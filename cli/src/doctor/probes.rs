@@ -43,8 +43,8 @@ pub fn of_latency(root: &Path) -> Vec<Finding> {
 fn shared_memory(root: &Path) -> Finding {
     const SUBJECT: &str = "/dev/shm";
     let mounts = line(root, "/proc/mounts").unwrap_or_default();
-    let mount = mounts.lines().map(|mount| mount.split_whitespace().collect::<Vec<_>>());
-    let mount = mount.filter(|fields| fields.get(1) == Some(&"/dev/shm")).last();
+    let mut mount = mounts.lines().map(|mount| mount.split_whitespace().collect::<Vec<_>>());
+    let mount = mount.rfind(|fields| fields.get(1) == Some(&"/dev/shm"));
     match mount {
         None => {
             return Finding::of(

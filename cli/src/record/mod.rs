@@ -124,7 +124,7 @@ pub fn run(arguments: &RecordArguments) -> Outcome {
     // Whatever happened: what was consumed is to be in a whole file.
     let finished = output.finish();
     progress.summary(&reader.stats(), &output);
-    recorded.and_then(|()| finished)?;
+    recorded.and(finished)?;
     match progress.unreadable {
         0 => Ok(()),
         count => Err(failed(format!("{count} messages could not be read, and are not recorded"))),

@@ -84,14 +84,12 @@ fn watch(terminal: &mut DefaultTerminal, model: &mut Model, stop: &Stop) -> Outc
         terminal.draw(|frame| draw::draw(frame, model))?;
         let wait = due.saturating_duration_since(Instant::now()).min(LONGEST_WAIT);
         if event::poll(wait)? {
-            match event::read()? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => {
-                    if press(model, key)? {
-                        return Ok(());
-                    }
-                }
-                // A resize is seen by the next draw.
-                _ => {}
+            // A resize is seen by the next draw.
+            if let Event::Key(key) = event::read()?
+                && key.kind != KeyEventKind::Release
+                && press(model, key)?
+            {
+                return Ok(());
             }
         }
     }
