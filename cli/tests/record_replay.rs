@@ -354,3 +354,70 @@ fn what_is_no_data_is_said_to_be_none() {
         }
     }
 }
+
+/// The most memory that a process has had at a time, in bytes.
+fn peak_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// Batches of some 350 kB each, and how much less than all of them the memory may grow by after the first of them.
+const LARGE_ROWS: i64 = 10_000;
+const LARGE_BATCHES: i64 = 100;
+const FEW: i64 = 20;
+const GROWTH_BYTES: u64 = 10 << 20;
+
+#[test]
+fn a_long_replay_takes_no_more_memory_than_a_short_one() {
+    let scratch = Scratch::new("long-replay");
+    let input = scratch.path("in.arrows");
+    let large = batch(0, LARGE_ROWS);
+    write_stream(&input, &vec![large.clone(); LARGE_BATCHES as usize]);
+    let ring = RingGuard(ring_name());
+    let arguments =
+        ["replay", text(&input), &ring.0, "--speed", "max", "--readers", "1", "--slots", "4"];
+    let replay = Running::start(&arguments);
+    let reader = qadataswap::ReaderOptions::new()
+        .lossless(true)
+        .attach_timeout_ms(60_000)
+        .attach(&ring.0)
+        .unwrap();
+    let mut early = 0;
+    // It waits for this reader, and so lives, as long as more messages are left than the ring has slots.
+    for number in 1..LARGE_BATCHES - 5 {
+        assert!(reader.read_arrow(u64::MAX).unwrap().as_ref() == Some(&large));
+        if number == FEW {
+            early = peak_bytes(replay.pid());
+        }
+    }
+    let late = peak_bytes(replay.pid());
+    assert!(late < early + GROWTH_BYTES, "{early} {late}");
+    while reader.read_arrow(u64::MAX).is_ok() {}
+    assert_eq!(replay.finish().code, Some(0));
+}
+
+#[test]
+fn a_long_recording_takes_no_more_memory_than_a_short_one() {
+    for name in ["out.arrows", "out.arrow"] {
+        let scratch = Scratch::new("long-recording");
+        let path = scratch.path(name);
+        let guard = RingGuard(ring_name());
+        let writer = WriterOptions::new(4).create(&guard.0).unwrap();
+        let recorder = Running::start(&["record", &guard.0, "-o", text(&path)]);
+        await_readers(&guard.0, 1);
+        let large = batch(0, LARGE_ROWS);
+        let mut early = 0;
+        for number in 1..=LARGE_BATCHES {
+            writer.write_arrow(&large).unwrap();
+            if number == FEW {
+                early = peak_bytes(recorder.pid());
+            }
+        }
+        let late = peak_bytes(recorder.pid());
+        assert!(late < early + GROWTH_BYTES, "{name}: {early} {late}");
+        writer.close().unwrap();
+        let ended = recorder.finish();
+        assert!(ended.code == Some(0) && ended.err.contains("100 messages"), "{ended:?}");
+    }
+}
