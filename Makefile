@@ -46,12 +46,13 @@ lint:
 	$(CARGO) fmt --manifest-path benches/peers/Cargo.toml --check
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	$(CARGO) clippy $(LOCKED) -p qadataswap --no-default-features -- -D warnings
-	$(CARGO) clippy $(LOCKED) $(PEERS) --release --all-targets -- -D warnings
+	$(CARGO) clippy $(LOCKED) $(PEERS) --all-targets -- -D warnings
 	@! grep -rn 'sync::atomic' src --include='*.rs' --exclude=sync.rs || \
 		{ echo "atomics come from crate::sync, which loom can switch"; exit 1; }
 
+# What others link: the rest are programs.
 doc:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) -p qadataswap --no-deps
 
 test-debug:
 	$(CARGO) test $(LOCKED) --workspace --lib --bins --tests
@@ -87,10 +88,10 @@ model:
 		else echo "skipped: the Promela models (make model), because spin is not installed"; fi
 
 # Processes killed or stopped at named points (src/crash.rs), and killed wherever these points are met at random. Only
-# the crates here are built anew for it, not what they depend on.
-CRASH_TESTS = --test crash_points --test stopped --test storm
+# the crates here are built anew for it, not what they depend on (with --bins that has the same features as elsewhere).
+CRASH_TESTS = --bins --test crash_points --test stopped --test storm
 crash:
-	$(CARGO) clippy $(LOCKED) --workspace --bins $(CRASH_TESTS) -- -D warnings --cfg qads_crash
+	$(CARGO) clippy $(LOCKED) --workspace $(CRASH_TESTS) -- -D warnings --cfg qads_crash
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/storm/crash-rustc $(CARGO) test $(LOCKED) --workspace $(CRASH_TESTS)
 
 # SECONDS=600 for ten minutes, SEED=N for the choices of an earlier one.
@@ -156,7 +157,7 @@ coverage: $(CARGO_LLVM_COV) $(if $(filter file,$(origin LLVM_BIN)),$(LLVM_TOOLS)
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" CARGO_LLVM_COV_TARGET_DIR=$(CURDIR)/target/coverage \
 		RUSTFLAGS="-Cllvm-args=-enable-name-compression=false" \
 		LLVM_COV=$(LLVM_BIN)/llvm-cov LLVM_PROFDATA=$(LLVM_BIN)/llvm-profdata \
-		$(CARGO) llvm-cov $(LOCKED) --workspace --lib --bins --tests \
+		$(CARGO) llvm-cov $(LOCKED) --workspace --exclude qads --lib --bins --tests \
 		--ignore-filename-regex '/(tests|cli|storm|loom-tests|benches|ffi|interop)/' $(COVERAGE)
 
 $(LLVM_TOOLS): $(VENV)/.stamp

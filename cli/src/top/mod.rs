@@ -61,6 +61,7 @@ pub fn run(arguments: &TopArguments) -> Outcome {
         qadataswap::check_name(name)?;
     }
     let stop = Stop::on_signals()?;
+    end_with_the_terminal();
     let sampler = (!arguments.no_latency).then(|| Sampler::start(arguments.stamp.clone()));
     let mut model = Model::new(arguments.names.clone(), arguments.interval_ms, sampler);
     // The terminal is put right before anything else: by `restore`, and by the hook that `try_init` sets for panics.
@@ -68,6 +69,23 @@ pub fn run(arguments: &TopArguments) -> Outcome {
     let outcome = watch(&mut terminal, &mut model, &stop);
     ratatui::try_restore()?;
     outcome
+}
+
+/// Ends the process when its terminal goes away: crossterm reads on for ever from one that has, and never comes back
+/// to where the signal is looked at. There is no terminal to put right then.
+fn end_with_the_terminal() {
+    std::thread::spawn(|| {
+        let mut terminal = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+        loop {
+            // SAFETY: it is one pollfd, and outlives the call.
+            match unsafe { libc::poll(&raw mut terminal, 1, -1) } {
+                0 => {}
+                1 => std::process::exit(128 + signal_hook::consts::SIGHUP),
+                _ if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+                _ => return,
+            }
+        }
+    });
 }
 
 fn watch(terminal: &mut DefaultTerminal, model: &mut Model, stop: &Stop) -> Outcome {
