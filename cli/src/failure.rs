@@ -86,6 +86,8 @@ impl From<ArrowError> for Failure {
     fn from(error: ArrowError) -> Self {
         match error {
             ArrowError::IoError(_, error) => error.into(),
+            // Ours (see `filter`): they say by themselves what was wrong.
+            ArrowError::SchemaError(text) | ArrowError::CastError(text) => failed(text),
             ArrowError::ExternalError(error) => match error.downcast::<io::Error>() {
                 Ok(error) => (*error).into(),
                 Err(error) => failed(error),

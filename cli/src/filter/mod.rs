@@ -1,5 +1,6 @@
 //! Conditions on columns, as `--where` takes them: `price > 100 and (side = 'B' or size is not null)`.
 
+mod common;
 mod evaluate;
 mod parse;
 
@@ -11,17 +12,27 @@ use qadataswap::arrow_schema::ArrowError;
 /// What `--help` tells of conditions.
 pub const HELP: &str = "\
 Conditions: COLUMN OPERATOR LITERAL, with = != < <= > >=, or COLUMN is [not] null; joined by 'and', 'or' and 'not',
-with parentheses. Literals are numbers, 'text', true and false; times are written as text ('2023-12-25T18:00:00Z').
-Column names that are not plain words go in double quotes.";
+with parentheses. Literals are numbers, 'text', true and false; times are written as text ('2023-12-25T18:00:00Z'; in
+the zone of the column, if none is given). Column names that are not plain words go in double quotes. NaN is larger
+than any number.";
 
 /// A condition that was parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
-    Compare { column: String, operator: Operator, literal: Literal },
-    IsNull { column: String, negated: bool },
+    Compare {
+        column: String,
+        operator: Operator,
+        literal: Literal,
+    },
+    IsNull {
+        column: String,
+        negated: bool,
+    },
     Not(Box<Condition>),
-    And(Box<Condition>, Box<Condition>),
-    Or(Box<Condition>, Box<Condition>),
+    /// All of them. (A list, so that a long chain is no deep tree.)
+    And(Vec<Condition>),
+    /// At least one of them.
+    Or(Vec<Condition>),
 }
 
 /// How a column is compared.
@@ -53,6 +64,15 @@ impl FromStr for Condition {
 }
 
 impl Condition {
+    /// The columns that it is on, some of them perhaps twice.
+    pub fn columns(&self) -> Vec<&str> {
+        match self {
+            Self::Compare { column, .. } | Self::IsNull { column, .. } => vec![column],
+            Self::Not(inner) => inner.columns(),
+            Self::And(all) | Self::Or(all) => all.iter().flat_map(Self::columns).collect(),
+        }
+    }
+
     /// The rows of `batch` that it holds for. (Not those for which it is null.)
     ///
     /// # Errors

@@ -116,19 +116,21 @@ struct Parser<'t> {
 
 impl Parser<'_> {
     fn either(&mut self) -> Result<Condition, String> {
-        let mut condition = self.both()?;
+        let first = self.both()?;
+        let mut all = vec![first];
         while self.take_word("or") {
-            condition = Condition::Or(Box::new(condition), Box::new(self.both()?));
+            all.push(self.both()?);
         }
-        Ok(condition)
+        Ok(if all.len() == 1 { all.remove(0) } else { Condition::Or(all) })
     }
 
     fn both(&mut self) -> Result<Condition, String> {
-        let mut condition = self.one()?;
+        let first = self.one()?;
+        let mut all = vec![first];
         while self.take_word("and") {
-            condition = Condition::And(Box::new(condition), Box::new(self.one()?));
+            all.push(self.one()?);
         }
-        Ok(condition)
+        Ok(if all.len() == 1 { all.remove(0) } else { Condition::And(all) })
     }
 
     fn one(&mut self) -> Result<Condition, String> {
