@@ -28,6 +28,14 @@ impl Arrived {
         }
     }
 
+    /// The schema that it has as a table.
+    pub fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Arrow { batches, .. } => batches.schema.clone(),
+            Self::Bytes { .. } => schema_of_bytes(),
+        }
+    }
+
     /// The message as a table: bytes become one with a row.
     pub fn into_batches(self) -> Batches {
         match self {
@@ -68,18 +76,21 @@ pub fn schema_of(message: &Message) -> Result<Option<SchemaRef>, QADataSwapError
     }
 }
 
-fn table_of_bytes(sequence: u64, bytes: &[u8]) -> RecordBatch {
+fn schema_of_bytes() -> SchemaRef {
     let fields = vec![
         Field::new("sequence", DataType::UInt64, false),
         Field::new(MESSAGE, DataType::Binary, false),
     ];
     let metadata = HashMap::from([(MARK.0.to_owned(), MARK.1.to_owned())]);
+    Arc::new(Schema::new_with_metadata(fields, metadata))
+}
+
+fn table_of_bytes(sequence: u64, bytes: &[u8]) -> RecordBatch {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(UInt64Array::from_value(sequence, 1)),
         Arc::new(BinaryArray::from_iter_values([bytes])),
     ];
-    RecordBatch::try_new(Arc::new(Schema::new_with_metadata(fields, metadata)), columns)
-        .expect("two columns of one row")
+    RecordBatch::try_new(schema_of_bytes(), columns).expect("two columns of one row")
 }
 
 /// The plain bytes that a table was made of, if it was; a message to a row.

@@ -7,7 +7,7 @@ use arrow_cast::pretty::pretty_format_batches_with_options;
 use arrow_ipc::writer::StreamWriter;
 use qadataswap::Batches;
 use qadataswap::arrow_array::RecordBatch;
-use qadataswap::arrow_schema::SchemaRef;
+use qadataswap::arrow_schema::{FieldRef, SchemaRef};
 
 use crate::failure::{Outcome, failed};
 use crate::messages::Arrived;
@@ -66,10 +66,18 @@ impl Printer {
             }
             return Ok(());
         }
-        let Batches { schema, batches } = message.into_batches();
+        let Batches { schema, mut batches } = message.into_batches();
+        if batches.is_empty() {
+            // It has a schema, and that is to be told as those of others are: with the columns that are wanted.
+            batches.push(RecordBatch::new_empty(schema));
+        }
+        let rows = |batches: &[RecordBatch]| batches.iter().map(RecordBatch::num_rows).sum();
+        let had: usize = rows(&batches);
         let wanted = batches.iter().map(&change).collect::<Outcome<Vec<_>>>()?;
-        let schema = wanted.first().map_or(schema, |batch| batch.schema());
+        let schema = wanted[0].schema();
         match self.format {
+            // Nothing in it is wanted.
+            Format::Table if had > 0 && rows(&wanted) == 0 => Ok(()),
             Format::Table => self.print_table(sequence, schema, &wanted),
             Format::Json => self.print_json(&wanted),
             Format::Csv => self.print_csv(schema, &wanted),
@@ -103,9 +111,6 @@ impl Printer {
         batches: &[RecordBatch],
     ) -> Outcome {
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-        if rows == 0 && !batches.is_empty() {
-            return Ok(());
-        }
         if self.is_new(&schema) {
             let line = Content::Arrow(schema.as_ref().clone()).line();
             writeln!(self.out, "{}", painted(&line, Look::Dim, self.colours))?;
@@ -135,6 +140,15 @@ impl Printer {
 
     fn print_csv(&mut self, schema: SchemaRef, batches: &[RecordBatch]) -> Outcome {
         let header = self.is_new(&schema);
+        let nested = |field: &&FieldRef| field.data_type().is_nested();
+        if let Some(field) = schema.fields().iter().find(nested) {
+            let name = text::tame(field.name());
+            return Err(failed(format!(
+                "column '{name}' is {}, which CSV has no way to write; use --format json, or choose others with \
+                 --columns",
+                field.data_type()
+            )));
+        }
         let builder = arrow_csv::WriterBuilder::new().with_header(header);
         let mut text = Vec::new();
         let mut writer = builder.build(&mut text);

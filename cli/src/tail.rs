@@ -1,6 +1,7 @@
 //! `qads tail`: the newest messages of a ring, and those that come.
 
 use qadataswap::arrow_array::RecordBatch;
+use qadataswap::arrow_schema::SchemaRef;
 use qadataswap::observe::Observer;
 use qadataswap::{QADataSwapError, Reader, ReaderOptions, Start, WaitStrategy};
 
@@ -9,6 +10,7 @@ use crate::filter::{self, Condition};
 use crate::messages;
 use crate::print::{Format, HEX_BYTES, Printer};
 use crate::signals::Stop;
+use crate::text;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -110,14 +112,17 @@ fn print_all(
         if arguments.columns.is_empty() {
             Ok(kept.clone())
         } else {
-            project(kept, &arguments.columns)
+            let indices: Result<Vec<usize>, _> =
+                arguments.columns.iter().map(|column| kept.schema_ref().index_of(column)).collect();
+            Ok(kept.project(&indices?)?)
         }
     };
+    let mut unfit = Unfit::default();
     let mut lost = reader.stats().lost;
     loop {
         stop.check()?;
         if !arguments.follow && reader.stats().sequence >= end {
-            return Ok(());
+            return unfit.outcome();
         }
         let timeout_ms = if arguments.follow { SLICE_MS } else { 0 };
         // What is printed already is to be seen before anything is waited for.
@@ -129,9 +134,12 @@ fn print_all(
             result => result,
         };
         match message {
-            Ok(Some(message)) => printer.print(message, change)?,
+            Ok(Some(message)) if unfit.is_fit(arguments, &message.schema()) => {
+                printer.print(message, change)?;
+            }
+            Ok(Some(_)) => {}
             Ok(None) if arguments.follow => {}
-            Ok(None) | Err(QADataSwapError::Closed) => return Ok(()),
+            Ok(None) | Err(QADataSwapError::Closed) => return unfit.outcome(),
             Err(
                 error @ (QADataSwapError::ArrowError(_) | QADataSwapError::CorruptMessage { .. }),
             ) => eprintln!("qads tail: message {}: {error}", reader.stats().sequence),
@@ -149,17 +157,39 @@ fn print_all(
     }
 }
 
-fn project(batch: &RecordBatch, columns: &[String]) -> Outcome<RecordBatch> {
-    let schema = batch.schema_ref();
-    let indices: Result<Vec<usize>, _> = columns
-        .iter()
-        .map(|column| {
-            schema.index_of(column).map_err(|_| {
-                let names: Vec<&str> =
-                    schema.fields().iter().map(|field| field.name().as_str()).collect();
-                failed(format!("there is no column '{column}'; there are: {}", names.join(", ")))
-            })
-        })
-        .collect();
-    Ok(batch.project(&indices?)?)
+/// Messages that have not the columns asked for: in a ring of several schemas those are others' affair.
+#[derive(Default)]
+struct Unfit {
+    /// Their schemas, each told once.
+    told: Vec<SchemaRef>,
+    some_fit: bool,
+}
+
+impl Unfit {
+    fn is_fit(&mut self, arguments: &TailArguments, schema: &SchemaRef) -> bool {
+        let conditions = arguments.condition.iter().flat_map(Condition::columns);
+        let mut asked = conditions.chain(arguments.columns.iter().map(String::as_str));
+        let Some(column) = asked.find(|column| schema.index_of(column).is_err()) else {
+            self.some_fit = true;
+            return true;
+        };
+        if !self.told.contains(schema) {
+            let names: Vec<&str> =
+                schema.fields().iter().map(|field| field.name().as_str()).collect();
+            let names = text::tame(&names.join(", "));
+            eprintln!(
+                "qads tail: there is no column '{column}'; there are: {names} (messages like that are not shown)"
+            );
+            self.told.push(schema.clone());
+        }
+        false
+    }
+
+    /// Not done if it has shown nothing for want of a column.
+    fn outcome(&self) -> Outcome {
+        if self.told.is_empty() || self.some_fit {
+            return Ok(());
+        }
+        Err(failed("no message has all the columns that were asked for"))
+    }
 }

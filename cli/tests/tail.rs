@@ -2,8 +2,14 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use arrow_ipc::reader::StreamReader;
-use qadataswap::arrow_array::RecordBatch;
+use qadataswap::arrow_array::types::Int64Type;
+use qadataswap::arrow_array::{
+    ArrayRef, Decimal128Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    TimestampSecondArray,
+};
 use support::qads::{Running, TestRing, batch, command, qads};
 
 /// The numbers in the CSV that comes of a condition.
@@ -129,4 +135,92 @@ fn ctrl_c_ends_it_with_130() {
     tail.signal(libc::SIGINT);
     let ended = tail.finish();
     assert_eq!((ended.code, ended.err.as_str()), (Some(130), ""), "{ended:?}");
+}
+
+/// The values of this column in the rows for which `condition` holds.
+fn values(ring: &TestRing, column: &str, condition: &str) -> Vec<String> {
+    let out =
+        qads(&["tail", ring.name(), "--columns", column, "--format", "csv", "--where", condition]);
+    out.ok().lines().skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn nothing_is_rounded_before_it_is_compared() {
+    let ring = TestRing::new(8);
+    let prices = Decimal128Array::from(vec![100, 101, 102]).with_precision_and_scale(10, 2);
+    let columns: [(&str, ArrayRef); 5] = [
+        ("price", Arc::new(prices.unwrap())),
+        ("id", Arc::new(Int64Array::from(vec![1 << 53, (1 << 53) + 1, (1 << 53) + 2]))),
+        ("change", Arc::new(Float64Array::from(vec![0.0, -0.0, 1.0]))),
+        ("second", Arc::new(TimestampSecondArray::from(vec![9, 10, 11]))),
+        ("size", Arc::new(StringArray::from(vec!["99", "100", "101"]))),
+    ];
+    ring.writer().write_arrow(&RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+    assert_eq!(values(&ring, "price", "price = 1.005"), [""; 0]);
+    assert_eq!(values(&ring, "price", "price >= 1.005"), ["1.01", "1.02"]);
+    assert_eq!(values(&ring, "price", "price = 1.010"), ["1.01"]);
+    assert_eq!(values(&ring, "price", "price < 10.15e-1"), ["1.00", "1.01"]);
+    assert_eq!(values(&ring, "id", "id > 9007199254740992.5").len(), 2);
+    assert_eq!(values(&ring, "id", "id < 1e3").len(), 0);
+    // Both are zero.
+    assert_eq!(values(&ring, "change", "change = 0"), ["0.0", "-0.0"]);
+    assert_eq!(values(&ring, "change", "change < 0"), [""; 0]);
+    assert_eq!(values(&ring, "second", "second < '1970-01-01T00:00:10.5Z'").len(), 2);
+    // Not in the order of text, which has 100 before 99.
+    let wrong = qads(&["tail", ring.name(), "--where", "size > 100"]).failed(1);
+    assert!(wrong.contains("'100' cannot be compared with column 'size', which is Utf8"));
+}
+
+#[test]
+fn a_long_chain_of_conditions_is_no_deep_one() {
+    let ring = TestRing::with_numbers(0..2);
+    let condition = format!("{}n = 1", "n = 7 or ".repeat(10_000));
+    assert_eq!(numbers(&ring, &condition), [1, 1]);
+    let condition = format!("{}n = 1", "n != 7 and ".repeat(10_000));
+    assert_eq!(numbers(&ring, &condition), [1, 1]);
+}
+
+#[test]
+fn messages_of_other_schemas_are_others_affair() {
+    let ring = TestRing::new(8);
+    ring.writer().write(b"bytes").unwrap();
+    ring.writer().write_arrow(&batch(1, 1)).unwrap();
+    ring.writer().write_arrow(&batch(2, 1).project(&[0]).unwrap()).unwrap();
+    ring.writer().write_arrow(&batch(3, 1)).unwrap();
+    let arguments = ["tail", ring.name(), "--where", "n > 0", "--columns", "n", "--format", "csv"];
+    let ran = qads(&arguments);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "n\n1\n3\n"), "{ran:?}");
+    assert!(ran.err.contains("no column 'n'; there are: sequence, message"), "{ran:?}");
+    assert!(ran.err.contains("no column 'n'; there are: ts "), "{ran:?}");
+}
+
+#[test]
+fn a_message_without_batches_has_a_schema_all_the_same() {
+    let ring = TestRing::new(8);
+    let schema = batch(0, 1).schema();
+    ring.writer().write_batches(&schema, &[]).unwrap();
+    ring.writer().write_arrow(&batch(1, 1)).unwrap();
+    let tail = |format: &str| {
+        command(&["tail", ring.name(), "--columns", "n", "--format", format]).output().unwrap()
+    };
+    assert_eq!(tail("csv").stdout, b"n\n1\n");
+    let output = tail("arrow").stdout;
+    let reader = StreamReader::try_new(output.as_slice(), None).expect("a stream");
+    let rows: usize = reader.map(|batch| batch.expect("whole").num_rows()).sum();
+    assert_eq!(rows, 1);
+    let shown = qads(&["tail", ring.name()]).ok();
+    assert!(shown.contains("message 0, 0 rows") && shown.contains("message 1, 1 row"), "{shown}");
+}
+
+#[test]
+fn csv_says_which_column_it_cannot_write() {
+    let ring = TestRing::new(8);
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>([Some([Some(1), Some(2)])]);
+    let columns: [(&str, ArrayRef); 2] =
+        [("id", Arc::new(Int64Array::from(vec![7]))), ("levels", Arc::new(lists))];
+    ring.writer().write_arrow(&RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+    let csv = ["tail", ring.name(), "--format", "csv"];
+    let said = qads(&csv).failed(1);
+    assert!(said.contains("column 'levels' is List(") && said.contains("--format json"), "{said}");
+    assert_eq!(qads(&[&csv[..], &["--columns", "id"]].concat()).ok(), "id\n7\n");
 }
