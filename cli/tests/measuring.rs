@@ -249,3 +249,44 @@ fn thousands_of_looks_leak_nothing() {
     assert_eq!((mapped(), opened()), (0, 0));
     assert!(before == (objects(), control()));
 }
+
+#[test]
+fn export_survives_whatever_is_sent() {
+    let mut export = Running::start(&["export", "--prometheus", "127.0.0.1:0"]);
+    let url = export.line();
+    let address = url.strip_prefix("http://").and_then(|url| url.strip_suffix("/metrics")).unwrap();
+    // Some that say nothing, some that do not listen, and one that hangs up at once.
+    let silent: Vec<TcpStream> = (0..8).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let mut deaf = TcpStream::connect(address).unwrap();
+    deaf.write_all(&b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500)).unwrap();
+    drop(TcpStream::connect(address).unwrap());
+    let send = |bytes: &[u8]| {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        // It may have answered, and gone, before it has all of this.
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8(answer).expect("text").lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(send(&[0; 100]), "HTTP/1.1 400 Bad Request");
+    assert_eq!(send(&[b'x'; 20_000]), "HTTP/1.1 400 Bad Request");
+    assert_eq!(
+        send(b"POST /metrics HTTP/1.0\r\nContent-Length: 99999999999\r\n\r\nx"),
+        "HTTP/1.1 405 Method Not Allowed"
+    );
+    assert_eq!(
+        send(b"GET /metrics HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\nx"),
+        "HTTP/1.1 200 OK"
+    );
+    assert_eq!(send(b"GET /metrics?debug=1 HTTP/1.1\r\n\r\n"), "HTTP/1.1 200 OK");
+    let mut head = TcpStream::connect(address).unwrap();
+    head.write_all(b"HEAD /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    head.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\n"), "{answer}");
+    export.signal(libc::SIGINT);
+    let ended = export.finish();
+    assert_eq!((ended.code, ended.err.as_str()), (Some(130), ""), "{ended:?}");
+    drop((silent, deaf));
+}

@@ -1,13 +1,14 @@
 //! `qads export`: the figures of all rings, over HTTP, for Prometheus.
 
+mod http;
+
 use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::net::{SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
 
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
-use tiny_http::{Header, Method, Response, Server};
 
-use crate::failure::{Failure, Outcome, failed};
+use crate::failure::{Outcome, failed};
 use crate::ls::kind_word;
 use crate::processes::{self, Doing};
 use crate::rings::{self, Health, Ring};
@@ -20,13 +21,13 @@ Examples:
   qads export --prometheus 0.0.0.0:9644        for everybody who can reach this machine
   qads export --once                           print the metrics and end
 
-Rates come from rate(qads_position[1m]) and the like. A ring is labelled with its name, a reader with the number of its
+Rates come from rate(qads_position_total[1m]) and the like. A ring is labelled with its name, a reader with the number of its
 entry, its kind and its pid.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C.";
 
-/// How long the server waits for a request before it looks at signals.
-const SLICE: Duration = Duration::from_millis(100);
+/// A server that is told to end does so; until then there is nothing to do here.
+const SLICE: Duration = Duration::from_secs(3600);
 
 /// Serve the figures of all rings to Prometheus
 #[derive(clap::Args, Debug)]
@@ -45,35 +46,14 @@ pub fn run(arguments: &ExportArguments) -> Outcome {
         return Ok(io::stdout().lock().write_all(&metrics()?)?);
     }
     let stop = Stop::on_signals()?;
-    let server = Server::http(arguments.prometheus)
+    let listener = TcpListener::bind(arguments.prometheus)
         .map_err(|error| failed(format!("cannot listen on {}: {error}", arguments.prometheus)))?;
     let mut out = io::stdout().lock();
-    writeln!(out, "http://{}/metrics", server.server_addr())?;
+    writeln!(out, "http://{}/metrics", listener.local_addr()?)?;
     out.flush()?;
+    std::thread::spawn(move || http::serve(&listener, metrics));
     loop {
-        stop.check()?;
-        if let Some(request) = server.recv_timeout(SLICE)? {
-            let known = matches!(request.url(), "/metrics" | "/");
-            let sent = match (request.method(), known) {
-                (Method::Get | Method::Head, true) => match metrics() {
-                    Ok(text) => {
-                        let header = format!("Content-Type: {}", prometheus::TEXT_FORMAT);
-                        let header: Header = header.parse().expect("a header of ASCII");
-                        request.respond(Response::from_data(text).with_header(header))
-                    }
-                    Err(Failure::Failed(text)) => {
-                        request.respond(Response::from_string(text).with_status_code(500))
-                    }
-                    Err(_) => request.respond(Response::empty(500)),
-                },
-                (_, true) => request.respond(Response::empty(405)),
-                (_, false) => {
-                    request.respond(Response::from_string("see /metrics\n").with_status_code(404))
-                }
-            };
-            // Who asked has gone; others will ask.
-            drop(sent);
-        }
+        stop.sleep_until(Instant::now() + SLICE)?;
     }
 }
 
