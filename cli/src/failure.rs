@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use parquet::errors::ParquetError;
@@ -59,6 +60,15 @@ impl Failure {
 /// A failure with this text.
 pub fn failed(text: impl fmt::Display) -> Failure {
     Failure::Failed(text.to_string())
+}
+
+/// Libraries panic on some files that are malformed, and on some types that they do not know. Nobody needs to see where.
+pub fn guarded<T>(work: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = catch_unwind(AssertUnwindSafe(work));
+    std::panic::set_hook(hook);
+    result.unwrap_or_else(|_| Err(ArrowError::IpcError("malformed, or of an unknown type".into())))
 }
 
 impl From<io::Error> for Failure {

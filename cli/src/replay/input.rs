@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use qadataswap::arrow_array::RecordBatch;
 use qadataswap::arrow_schema::{ArrowError, SchemaRef};
 
-use crate::failure::{Outcome, failed};
+use crate::failure::{Outcome, failed, guarded};
 
 /// First bytes of the formats that say what they are; streams begin with a continuation marker.
 const FILE_MAGIC: &[u8; 6] = b"ARROW1";
@@ -22,8 +21,8 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 const STREAM_STARTS: [u64; 2] = [8, 64];
 /// Rows of a batch of what has no batches of its own.
 const USUAL_ROWS: usize = 1024;
-/// Lines of a CSV file by which the types of its columns are found.
-const CSV_LINES: usize = 1000;
+/// What some programs begin a CSV file with, to say that it is UTF-8.
+const BYTE_ORDER_MARK: &[u8; 3] = b"\xef\xbb\xbf";
 
 /// A file that is being read.
 pub struct Input {
@@ -38,6 +37,9 @@ impl Input {
     /// Opens a file. What has no batches of its own gives batches of `rows` rows.
     pub fn open(path: &Path, rows: Option<usize>) -> Outcome<Self> {
         let mut file = File::open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(failed("not a file; it is read from the beginning more than once"));
+        }
         let mut magic = Vec::new();
         file.by_ref().take(8).read_to_end(&mut magic)?;
         file.rewind()?;
@@ -77,18 +79,18 @@ impl Iterator for Input {
             Ok(batch) => batch.map(Ok),
             // What a killed recorder had not written whole.
             Err(_) if self.is_partial => None,
+            Err(error) if is_cut_short(&error) => {
+                Some(Err(failed("it ends in the middle of a batch; all before that was published")))
+            }
             Err(error) => Some(Err(failed(format!("cannot be read: {}", shortened(&error))))),
         }
     }
 }
 
-/// Decoders of files panic on some that are malformed. Nobody needs to see where.
-fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let result = catch_unwind(AssertUnwindSafe(read));
-    std::panic::set_hook(hook);
-    result.unwrap_or_else(|_| Err(ArrowError::IpcError("malformed".into())))
+/// Whether there was less than there should be, as of a file whose writer was killed or had no space left.
+fn is_cut_short(error: &ArrowError) -> bool {
+    let ArrowError::IoError(_, error) = error else { return false };
+    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// What a decoder has to say, without the half of the file that it may quote.
@@ -138,9 +140,14 @@ fn open_parquet(file: File, rows: usize) -> Result<Input, ArrowError> {
 }
 
 fn open_csv(mut file: File, rows: usize) -> Result<Input, ArrowError> {
+    let mut begin = [0; BYTE_ORDER_MARK.len()];
+    let is_marked = file.read_exact(&mut begin).is_ok() && begin == *BYTE_ORDER_MARK;
+    let start = SeekFrom::Start(if is_marked { begin.len() as u64 } else { 0 });
+    file.seek(start)?;
+    // By all lines: the first fraction, or the first time with nanoseconds, may be in the last of them.
     let format = Format::default().with_header(true);
-    let (schema, _) = format.infer_schema(&mut BufReader::new(&mut file), Some(CSV_LINES))?;
-    file.seek(io::SeekFrom::Start(0))?;
+    let (schema, _) = format.infer_schema(&mut BufReader::new(&mut file), None)?;
+    file.seek(start)?;
     let schema = Arc::new(schema);
     let reader = arrow_csv::ReaderBuilder::new(schema.clone())
         .with_format(format)
