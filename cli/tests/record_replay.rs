@@ -5,13 +5,18 @@ mod support;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_ipc::writer::StreamWriter;
 use arrow_select::concat::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use qadataswap::arrow_array::RecordBatch;
+use qadataswap::arrow_array::types::IntervalMonthDayNano;
+use qadataswap::arrow_array::{
+    ArrayRef, Int64Array, IntervalMonthDayNanoArray, RecordBatch, UnionArray,
+};
+use qadataswap::arrow_schema::{DataType, Field, UnionFields};
 use qadataswap::{OnSlowReader, WriterOptions};
 use support::qads::{Running, TestRing, await_readers, batch, qads, text, wait_until};
 use support::{RingGuard, Scratch, ring_name};
@@ -264,6 +269,99 @@ fn nothing_is_overwritten_unless_told_so() {
 }
 
 #[test]
+fn files_in_the_way_are_named_before_anything_is_consumed() {
+    let mut ring = TestRing::with_numbers(0..3);
+    ring.close();
+    let scratch = Scratch::new("in-the-way");
+    for (there, output, more) in [
+        ("a-000003.arrows", "a.arrows", &["--rotate-bytes", "1"][..]),
+        // Another schema would begin it.
+        ("b-000002.arrow", "b.arrow", &[]),
+        ("c.arrow.partial", "c.arrow", &[]),
+        ("d.parquet.journal", "d.parquet", &[]),
+    ] {
+        fs::write(scratch.path(there), "precious").unwrap();
+        let path = scratch.path(output);
+        let arguments = [&["record", ring.name(), "-o", text(&path)], more].concat();
+        let said = qads(&arguments).failed(1);
+        assert!(said.contains(&format!("{there} exists already")), "{said}");
+        assert!(!said.contains("messages"), "nothing was recorded yet: {said}");
+        assert_eq!(fs::read(scratch.path(there)).unwrap(), b"precious");
+    }
+    assert_eq!(fs::read_dir(scratch.path("")).unwrap().count(), 4, "no other file is left");
+    fs::write(scratch.path("e-1.arrows"), "another's").unwrap();
+    qads(&["record", ring.name(), "-o", text(&scratch.path("e.arrows"))]).ok();
+    let folder = scratch.path("");
+    let record = |output: &str| qads(&["record", ring.name(), "-o", output, "--format", "stream"]);
+    assert!(record(text(&folder)).failed(1).contains("is a folder; name a file in it"));
+    assert!(record("-").failed(2).contains("tail -f --lossless --format arrow"));
+}
+
+#[test]
+fn a_full_disk_leaves_whole_batches() {
+    let mut ring = TestRing::with_numbers(0..500);
+    ring.close();
+    // A disk of its own; what is left on it is copied to where it can be read.
+    let (disk, kept) = (Scratch::new("disk"), Scratch::new("kept"));
+    let script = r#"
+        mount -t tmpfs -o size=64K tmpfs "$2" || exit 77
+        for name in out.arrows out.arrow out.parquet; do
+            "$1" record "$3" -o "$2/$name" --flush-ms 0; echo "code $?"
+            cp "$2"/* "$4"; rm "$2"/*
+        done 2>&1
+    "#;
+    let run = std::process::Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"])
+        .args([env!("CARGO_BIN_EXE_qads"), text(&disk.path("")), ring.name()])
+        .arg(kept.path(""))
+        .output();
+    let Some(run) = run.ok().filter(|run| run.status.success()) else {
+        println!("skipped: no disk of one's own to be had here");
+        return;
+    };
+    let said = String::from_utf8(run.stdout).unwrap();
+    assert_eq!(said.matches("code 1").count(), 3, "{said}");
+    for name in ["out.arrows", "out.arrow", "out.parquet.journal"] {
+        assert!(said.contains(&format!("{name}: No space left on device")), "{said}");
+    }
+    assert!(said.contains("not all that was consumed is in it"), "{said}");
+    // One that was never finished is a stream after its magic, which is padded to 64 bytes.
+    let partial = fs::read(kept.path("out.arrow.partial")).unwrap();
+    fs::write(kept.path("stream"), &partial[64..]).unwrap();
+    for name in ["out.arrows", "stream", "out.parquet.journal"] {
+        let batches = read_stream(&kept.path(name));
+        assert!(!batches.is_empty() && batches.len() < 500, "{name}");
+        for (number, found) in batches.iter().enumerate() {
+            assert!(*found == batch(number as i64, 2), "{name} {number}");
+        }
+    }
+}
+
+#[test]
+fn what_parquet_cannot_have_is_in_the_journal() {
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+    let span = IntervalMonthDayNano { months: 1, days: 2, nanoseconds: 3 };
+    let spans: ArrayRef = Arc::new(IntervalMonthDayNanoArray::from(vec![span]));
+    let fields = UnionFields::try_new([0], [Field::new("id", DataType::Int64, false)]).unwrap();
+    let unions = UnionArray::try_new(fields, vec![0_i8].into(), None, vec![ids]).unwrap();
+    let scratch = Scratch::new("unfit");
+    for (name, column) in [("span", spans), ("union", Arc::new(unions) as ArrayRef)] {
+        let mut ring = TestRing::new(8);
+        let unfit = RecordBatch::try_from_iter([("c", column)]).unwrap();
+        ring.writer().write_arrow(&unfit).unwrap();
+        ring.close();
+        let path = scratch.path(&format!("{name}.parquet"));
+        let said = qads(&["record", ring.name(), "-o", text(&path)]).failed(1);
+        assert!(said.contains("cannot be written as Parquet") && said.contains("--format stream"));
+        assert!(!path.exists(), "one without its rows is no recording");
+        let journal = scratch.path(&format!("{name}.parquet.journal"));
+        assert!(!journal.exists() || read_stream(&journal) == [unfit], "{name}");
+    }
+    assert!(scratch.path("span.parquet.journal").exists());
+    assert!(!scratch.path("union.parquet.partial").exists());
+}
+
+#[test]
 fn a_lossy_recording_counts_what_it_misses() {
     let mut ring = TestRing::new(4);
     for number in 0..10 {
@@ -327,6 +425,37 @@ fn csv_and_parquet_are_replayed_by_time_or_by_rows() {
     assert!(replay(&["--time-column", "when"]).failed(1).contains("there are: ts, price, name"));
     assert!(replay(&["--time-column", "name"]).failed(1).contains("not a timestamp"));
     assert!(replay(&["--speed", "fast"]).failed(2).contains("not a speed"));
+}
+
+#[test]
+fn types_of_csv_columns_are_those_of_all_lines() {
+    let scratch = Scratch::new("csv-types");
+    let csv = scratch.path("in.csv");
+    // With the mark of other programs at the beginning, and what is finest in the last line.
+    let coarse = "2023-12-25T18:00:00Z,1\n".repeat(5_000);
+    let fine = "2023-12-25T18:00:00.123456789Z,1.5\n";
+    fs::write(&csv, format!("\u{feff}ts,price\n{coarse}{fine}")).unwrap();
+    let ring = RingGuard(ring_name());
+    qads(&["replay", text(&csv), &ring.0, "--speed", "max", "--time-column", "ts"]).ok();
+    let shown = qads(&["tail", "-n", "1", &ring.0, "--format", "csv"]).ok();
+    assert!(shown.ends_with("2023-12-25T18:00:00.123456789,1.5\n"), "{shown}");
+}
+
+#[test]
+fn a_stream_that_is_cut_short_is_published_as_far_as_it_goes() {
+    let scratch = Scratch::new("cut-short");
+    let path = scratch.path("in.arrows");
+    write_stream(&path, &[batch(0, 2), batch(1, 2)]);
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 20]).unwrap();
+    let ring = RingGuard(ring_name());
+    let said = qads(&["replay", text(&path), &ring.0, "--speed", "max"]).failed(1);
+    assert!(said.contains("it ends in the middle of a batch; all before that was published"));
+    let reader = qadataswap::create_reader(&ring.0).unwrap();
+    assert_eq!(reader.read_arrow(0).unwrap(), Some(batch(0, 2)));
+    // Its types have to be known before its first row is published.
+    let said = qads(&["replay", "/dev/null", &ring.0, "--speed", "max"]).failed(1);
+    assert!(said.contains("not a file"), "{said}");
 }
 
 #[test]

@@ -33,7 +33,8 @@ What is safe, and when:
   parquet (.parquet)        written as NAME.partial, with what it is made of beside it as the stream NAME.journal
                             until it is whole. After kill -9 the journal can be read up to the last flush.
 Ctrl-C and the end of the ring finish the file. A crash of the machine may take what the system had not written to disk
-yet, unless --sync is given. A file has one schema; when it changes, the next file begins. A message of bytes becomes a
+yet, unless --sync is given. A full disk leaves whole batches too. A file has one schema, and one of the IPC file format
+one dictionary for each column; when they change, the next file begins. A message of bytes becomes a
 row of the columns `sequence` and `message`, and is bytes again in 'qads replay'.
 
 Exit status: 0 the ring ended or a limit was reached, 1 failed or messages could not be read, 2 wrong usage,

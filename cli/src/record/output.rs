@@ -1,13 +1,15 @@
 //! The files of a recording, one after the other.
 
+use std::borrow::Cow;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use qadataswap::arrow_array::RecordBatch;
 use qadataswap::arrow_schema::SchemaRef;
 
-use super::sink::{Format, Sink};
-use crate::failure::{Outcome, failed};
+use super::sink::{Format, Sink, with_suffix};
+use crate::failure::{Failure, Outcome, failed};
 
 /// When the next file begins.
 #[derive(Clone, Copy, Debug)]
@@ -49,14 +51,14 @@ impl Output {
         }
     }
 
-    /// Whether the first file can be had, before a message is consumed for it.
+    /// Whether the files can be had, before a message is consumed for them: a recording that ends in the middle,
+    /// because one of them is there already, would lose the rest.
     pub fn check(&self) -> Outcome {
-        let first = self.name_of(1);
-        if !self.force && first.exists() {
-            return Err(failed(format!(
-                "{} exists already (--force replaces it)",
-                first.display()
-            )));
+        if self.path.as_os_str() == "-" {
+            return Err(Failure::Usage(
+                "it writes to a file; 'qads tail -f --lossless --format arrow' writes a stream to standard output"
+                    .to_owned(),
+            ));
         }
         let folder = match self.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -65,7 +67,44 @@ impl Output {
         if !folder.is_dir() {
             return Err(failed(format!("{} is not a folder; make it first", folder.display())));
         }
-        Ok(())
+        if self.path.is_dir() {
+            return Err(failed(format!("{} is a folder; name a file in it", self.path.display())));
+        }
+        if self.force {
+            return Ok(());
+        }
+        let mut found: Vec<PathBuf> = fs::read_dir(folder)
+            .map_err(|error| Failure::from(error).about(folder.display()))?
+            .flatten()
+            .map(|entry| entry.file_name())
+            .filter(|name| name.to_str().is_some_and(|name| self.is_one_of_these(name)))
+            .map(|name| self.path.with_file_name(name))
+            .collect();
+        found.sort();
+        if let Some(found) = found.first() {
+            return Err(failed(format!(
+                "{} exists already (--force replaces it)",
+                found.display()
+            )));
+        }
+        // One that may be made now may be made later.
+        let probe = with_suffix(&self.name_of(1), ".partial");
+        let made = File::create_new(&probe).and_then(|_| fs::remove_file(&probe));
+        made.map_err(|error| Failure::from(error).about(probe.display()))
+    }
+
+    /// Whether a file of this name may be in the way of a recording.
+    fn is_one_of_these(&self, name: &str) -> bool {
+        let name =
+            [".partial", ".journal"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let first = self.name_of(1);
+        if first.file_name().is_some_and(|first| first == name) {
+            return true;
+        }
+        let (stem, extension) = self.stem_and_extension();
+        let number = name.strip_prefix(stem.as_ref()).and_then(|rest| rest.strip_prefix('-'));
+        let number = number.and_then(|number| number.strip_suffix(extension.as_str()));
+        number.is_some_and(|number| number.len() >= 6 && number.bytes().all(|b| b.is_ascii_digit()))
     }
 
     /// Files so far, the open one included.
@@ -111,8 +150,13 @@ impl Output {
     /// Makes the open file whole.
     pub fn finish(&mut self) -> Outcome {
         let Some((sink, _)) = self.open.take() else { return Ok(()) };
-        self.finished_bytes += sink.bytes();
-        sink.finish()
+        let finished = sink.finish();
+        // As it is there: Parquet gets its footer in the end, and a full disk has not all of it.
+        if let Some(name) = self.files.last() {
+            let found = fs::metadata(name).or_else(|_| fs::metadata(with_suffix(name, ".partial")));
+            self.finished_bytes += found.map_or(0, |found| found.len());
+        }
+        finished
     }
 
     fn sink(&mut self, schema: &SchemaRef) -> Outcome<&mut Sink> {
@@ -131,11 +175,14 @@ impl Output {
         if number == 1 && !self.rotation.is_wanted() {
             return self.path.clone();
         }
+        let (stem, extension) = self.stem_and_extension();
+        self.path.with_file_name(format!("{stem}-{number:06}{extension}"))
+    }
+
+    /// What comes before the number of a file, and after it.
+    fn stem_and_extension(&self) -> (Cow<'_, str>, String) {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy();
-        let name = match self.path.extension() {
-            Some(extension) => format!("{stem}-{number:06}.{}", extension.to_string_lossy()),
-            None => format!("{stem}-{number:06}"),
-        };
-        self.path.with_file_name(name)
+        let extension = self.path.extension().map(|extension| extension.to_string_lossy());
+        (stem, extension.map_or(String::new(), |extension| format!(".{extension}")))
     }
 }

@@ -1,7 +1,7 @@
 //! The formats that a recording can have, each as something that batches are written to.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use arrow_ipc::writer::{FileWriter, StreamWriter};
@@ -9,9 +9,9 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use qadataswap::arrow_array::RecordBatch;
-use qadataswap::arrow_schema::SchemaRef;
+use qadataswap::arrow_schema::{ArrowError, SchemaRef};
 
-use crate::failure::{Failure, Outcome, failed};
+use crate::failure::{Failure, Outcome, failed, guarded};
 
 /// A format that a ring can be recorded in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -53,26 +53,65 @@ pub struct Sink {
 enum Kind {
     Stream(StreamWriter<Vec<u8>>, Whole),
     File(FileWriter<Vec<u8>>, Whole),
-    Parquet { writer: Box<ArrowWriter<File>>, journal: Box<Sink> },
+    /// `is_unfit`: it has not all that the journal has, because it cannot have it.
+    Parquet {
+        writer: Box<ArrowWriter<File>>,
+        journal: Box<Sink>,
+        is_unfit: bool,
+    },
 }
 
 /// A file that gets whole batches only: what is not handed over yet is in the writer's buffer.
 struct Whole {
     file: File,
     written: u64,
+    /// Where in the buffer batches end.
+    ends: Vec<usize>,
 }
 
 impl Whole {
+    fn new(file: File) -> Self {
+        Self { file, written: 0, ends: Vec::new() }
+    }
+
+    /// Hands the buffer over. If it cannot be had as a whole (no space left), the file ends with the last batch that
+    /// can, and the rest stays in the buffer.
     fn send(&mut self, buffer: &mut Vec<u8>) -> io::Result<()> {
-        self.file.write_all(buffer)?;
-        self.written += buffer.len() as u64;
+        let mut sent = 0;
+        while sent < buffer.len() {
+            match self.file.write(&buffer[sent..]) {
+                Ok(0) => return self.cut(buffer, sent, io::ErrorKind::WriteZero.into()),
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.cut(buffer, sent, error),
+            }
+        }
+        self.written += sent as u64;
         buffer.clear();
+        self.ends.clear();
         Ok(())
+    }
+
+    fn cut(&mut self, buffer: &mut Vec<u8>, sent: usize, error: io::Error) -> io::Result<()> {
+        let whole = self.ends.iter().copied().filter(|end| *end <= sent).max().unwrap_or(0);
+        self.written += whole as u64;
+        buffer.drain(..whole);
+        self.ends.retain(|end| *end > whole);
+        self.ends.iter_mut().for_each(|end| *end -= whole);
+        // The first error is the one to be told.
+        let _ = self.file.set_len(self.written);
+        let _ = self.file.seek(SeekFrom::Start(self.written));
+        Err(error)
+    }
+
+    /// Has the system write it to disk, if it is a file that has one.
+    fn sync(&self) -> io::Result<()> {
+        if self.file.metadata()?.is_file() { self.file.sync_all() } else { Ok(()) }
     }
 }
 
 /// `path` with more at its end.
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
@@ -99,24 +138,32 @@ impl Sink {
         let kind = match format {
             Format::Stream => {
                 let mut writer = StreamWriter::try_new(Vec::new(), schema)?;
-                let mut whole = Whole { file, written: 0 };
+                let mut whole = Whole::new(file);
                 whole.send(writer.get_mut()).map_err(|error| about(error.into(), &path))?;
                 Kind::Stream(writer, whole)
             }
             Format::File => {
                 let writer = FileWriter::try_new(Vec::new(), schema)?;
-                Kind::File(writer, Whole { file, written: 0 })
+                let mut whole = Whole::new(file);
+                whole.ends.push(writer.get_ref().len());
+                Kind::File(writer, whole)
             }
             Format::Parquet => {
                 let properties = WriterProperties::builder()
                     .set_compression(Compression::ZSTD(ZstdLevel::default()))
                     .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
                     .build();
-                let writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))
-                    .map_err(|error| about(error.into(), &path))?;
+                let made =
+                    guarded(|| Ok(ArrowWriter::try_new(file, schema.clone(), Some(properties))?));
+                let writer = made.map_err(|error| {
+                    // Nothing is in it, and nothing can be.
+                    let _ = fs::remove_file(&path);
+                    unfit(&error, name)
+                })?;
                 let journal = with_suffix(name, ".journal");
                 let journal = Sink::open(&journal, Format::Stream, schema, force, sync)?;
-                Kind::Parquet { writer: Box::new(writer), journal: Box::new(journal) }
+                let (writer, journal) = (Box::new(writer), Box::new(journal));
+                Kind::Parquet { writer, journal, is_unfit: false }
             }
         };
         Ok(Self { kind, name: name.to_owned(), schema: schema.clone(), sync })
@@ -140,18 +187,21 @@ impl Sink {
 
     /// Writes a batch. `false` if this file can take no more of its kind, and the batch belongs into another.
     pub fn write(&mut self, batch: &RecordBatch) -> Outcome<bool> {
+        let about = |error: io::Error| incomplete(error, &self.name);
         let written = match &mut self.kind {
             Kind::Stream(writer, whole) => {
                 writer.write(batch)?;
+                whole.ends.push(writer.get_ref().len());
                 if writer.get_ref().len() >= BUFFER_BYTES {
-                    whole.send(writer.get_mut())?;
+                    whole.send(writer.get_mut()).map_err(about)?;
                 }
                 true
             }
             Kind::File(writer, whole) => match writer.write(batch) {
                 Ok(()) => {
+                    whole.ends.push(writer.get_ref().len());
                     if writer.get_ref().len() >= BUFFER_BYTES {
-                        whole.send(writer.get_mut())?;
+                        whole.send(writer.get_mut()).map_err(about)?;
                     }
                     true
                 }
@@ -159,12 +209,17 @@ impl Sink {
                 Err(error) if error.to_string().contains("ictionary replacement") => false,
                 Err(error) => return Err(error.into()),
             },
-            Kind::Parquet { writer, journal } => {
+            Kind::Parquet { writer, journal, is_unfit } => {
                 journal.write(batch)?;
-                writer.write(batch)?;
-                if writer.in_progress_size() >= ROW_GROUP_BYTES {
-                    writer.flush()?;
-                }
+                let written = guarded(|| {
+                    writer.write(batch)?;
+                    if writer.in_progress_size() >= ROW_GROUP_BYTES {
+                        writer.flush()?;
+                    }
+                    Ok(())
+                });
+                *is_unfit = written.is_err();
+                written.map_err(|error| unfit(&error, &self.name))?;
                 true
             }
         };
@@ -173,7 +228,7 @@ impl Sink {
 
     /// Hands what there is to the system, so that it outlives this process.
     pub fn flush(&mut self) -> Outcome {
-        let about = |error: io::Error| Failure::from(error).about(self.name.display());
+        let about = |error: io::Error| incomplete(error, &self.name);
         match &mut self.kind {
             Kind::Stream(writer, whole) => whole.send(writer.get_mut()).map_err(about)?,
             Kind::File(writer, whole) => whole.send(writer.get_mut()).map_err(about)?,
@@ -194,16 +249,17 @@ impl Sink {
         match kind {
             Kind::Stream(mut writer, mut whole) => {
                 writer.finish()?;
-                whole.send(writer.get_mut()).map_err(|error| about(error.into()))?;
-                whole.file.sync_all().map_err(|error| about(error.into()))
+                whole.send(writer.get_mut()).map_err(|error| incomplete(error, &name))?;
+                whole.sync().map_err(|error| about(error.into()))
             }
             Kind::File(mut writer, mut whole) => {
                 writer.finish()?;
-                whole.send(writer.get_mut()).map_err(|error| about(error.into()))?;
-                whole.file.sync_all().map_err(|error| about(error.into()))?;
+                whole.send(writer.get_mut()).map_err(|error| incomplete(error, &name))?;
+                whole.sync().map_err(|error| about(error.into()))?;
                 fs::rename(with_suffix(&name, ".partial"), &name).map_err(|e| about(e.into()))
             }
-            Kind::Parquet { writer, journal } => {
+            Kind::Parquet { mut journal, is_unfit: true, .. } => journal.flush(),
+            Kind::Parquet { writer, journal, is_unfit: false } => {
                 let file = writer.into_inner().map_err(|error| about(error.into()))?;
                 file.sync_all().map_err(|error| about(error.into()))?;
                 fs::rename(with_suffix(&name, ".partial"), &name).map_err(|e| about(e.into()))?;
@@ -211,6 +267,20 @@ impl Sink {
             }
         }
     }
+}
+
+fn unfit(error: &ArrowError, name: &Path) -> Failure {
+    failed(format!(
+        "{}: cannot be written as Parquet ({error}); record it with --format stream",
+        name.display()
+    ))
+}
+
+fn incomplete(error: io::Error, name: &Path) -> Failure {
+    failed(format!(
+        "{}: {error}; not all that was consumed is in it, but what is there is whole",
+        name.display()
+    ))
 }
 
 fn create(path: &Path, force: bool) -> Outcome<File> {
