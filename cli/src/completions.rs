@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -62,8 +62,9 @@ pub fn man(arguments: &ManArguments) -> Outcome {
     let command = crate::Arguments::command();
     match &arguments.output {
         Some(folder) => {
-            fs::create_dir_all(folder)?;
-            Ok(clap_mangen::generate_to(command, folder)?)
+            let made =
+                fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
+            made.map_err(|error| Failure::from(error).about(folder.display()))
         }
         None => {
             let mut text = Vec::new();

@@ -99,6 +99,9 @@ pub fn kind_word(kind: ReaderKind) -> &'static str {
 }
 
 pub fn run(arguments: &LsArguments) -> Outcome {
+    for name in &arguments.names {
+        qadataswap::check_name(name)?;
+    }
     let mut rates = Rates::default();
     let mut found = rings::survey(&arguments.names)?;
     if arguments.interval_ms > 0 && !found.is_empty() {

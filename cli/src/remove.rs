@@ -77,6 +77,9 @@ pub fn rm(arguments: &RmArguments) -> Outcome {
                     "ring '{name}' is in use: {users}; stop that first, or use --force"
                 )),
                 Ok(None) => qadataswap::unlink(name).map_err(|error| error.to_string()),
+                Err(QADataSwapError::NotFound { .. }) => {
+                    Err(format!("no ring named '{name}' ('qads ls' shows those that are there)"))
+                }
                 Err(error) => Err(error.to_string()),
             }
         };

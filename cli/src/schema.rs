@@ -31,7 +31,14 @@ pub struct SchemaArguments {
 }
 
 pub fn run(arguments: &SchemaArguments) -> Outcome {
-    let newest = Observer::open(&arguments.name)?.newest()?;
+    let observer = Observer::open(&arguments.name)?;
+    if let Some(fault) = observer.look()?.faults.first() {
+        return Err(failed(format!(
+            "ring '{}' is being made, or damaged: {fault} ('qads inspect' tells more)",
+            arguments.name
+        )));
+    }
+    let newest = observer.newest()?;
     let message =
         newest.ok_or_else(|| failed(format!("ring '{}' has no message yet", arguments.name)))?;
     let out = &mut io::stdout().lock();

@@ -83,6 +83,9 @@ fn ls_tells_the_dead_the_closed_and_the_damaged() {
     // Damaged or not, it is shown for people too.
     assert!(qads(&["ls", &damaged.0]).ok().contains("damaged"));
     assert!(qads(&["ls", "no-such-ring"]).failed(1).contains("no-such-ring"));
+    assert!(qads(&["ls", "a/b"]).failed(2).contains("no '/'"));
+    let said = qads(&["schema", &damaged.0]).failed(1);
+    assert!(said.contains("damaged: header: magic is"), "{said}");
 }
 
 #[test]

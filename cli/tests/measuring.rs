@@ -251,6 +251,16 @@ fn thousands_of_looks_leak_nothing() {
 }
 
 #[test]
+fn export_says_what_an_address_is() {
+    for address in ["9644", "nonsense", "127.0.0.1:x"] {
+        let said = qads(&["export", "--prometheus", address]).failed(2);
+        assert!(said.contains("write HOST:PORT"), "{said}");
+    }
+    let mut export = Running::start(&["export", "--prometheus", "localhost:0"]);
+    assert!(export.line().starts_with("http://"));
+}
+
+#[test]
 fn export_survives_whatever_is_sent() {
     let mut export = Running::start(&["export", "--prometheus", "127.0.0.1:0"]);
     let url = export.line();

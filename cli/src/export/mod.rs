@@ -3,12 +3,12 @@
 mod http;
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use crate::failure::{Outcome, failed};
+use crate::failure::{Failure, Outcome, failed};
 use crate::ls::kind_word;
 use crate::processes::{self, Doing};
 use crate::rings::{self, Health, Ring};
@@ -35,7 +35,7 @@ const SLICE: Duration = Duration::from_secs(3600);
 pub struct ExportArguments {
     /// Where to listen: this machine only, unless told otherwise
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9644")]
-    prometheus: SocketAddr,
+    prometheus: String,
     /// Print the metrics once instead
     #[arg(long)]
     once: bool,
@@ -46,8 +46,16 @@ pub fn run(arguments: &ExportArguments) -> Outcome {
         return Ok(io::stdout().lock().write_all(&metrics()?)?);
     }
     let stop = Stop::on_signals()?;
-    let listener = TcpListener::bind(arguments.prometheus)
-        .map_err(|error| failed(format!("cannot listen on {}: {error}", arguments.prometheus)))?;
+    let address = &arguments.prometheus;
+    let addresses: Vec<SocketAddr> = address
+        .to_socket_addrs()
+        .map_err(|error| {
+            let wanted = "write HOST:PORT, as 127.0.0.1:9644 or [::1]:9644";
+            Failure::Usage(format!("'{address}' is no address to listen on ({error}); {wanted}"))
+        })?
+        .collect();
+    let listener = TcpListener::bind(addresses.as_slice())
+        .map_err(|error| failed(format!("cannot listen on {address}: {error}")))?;
     let mut out = io::stdout().lock();
     writeln!(out, "http://{}/metrics", listener.local_addr()?)?;
     out.flush()?;

@@ -29,7 +29,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model) {
     .areas(frame.area());
     draw_title(frame, title, model);
     if model.rows.is_empty() {
-        frame.render_widget(Paragraph::new("no rings (start one with 'qads demo')"), table);
+        frame.render_widget(Paragraph::new(model.nothing()), table);
         return;
     }
     draw_rings(frame, table, model);

@@ -56,6 +56,14 @@ impl Model {
         }
     }
 
+    /// What there is to say when there is nothing to show.
+    pub fn nothing(&self) -> String {
+        match self.names.as_slice() {
+            [] => "no rings (start one with 'qads demo')".to_owned(),
+            names => format!("no ring named {} yet", crate::text::tame(&names.join(", "))),
+        }
+    }
+
     pub fn interval_ms(&self) -> u64 {
         self.interval_ms
     }
