@@ -67,7 +67,12 @@ pub fn run(arguments: &TopArguments) -> Outcome {
     // The terminal is put right before anything else: by `restore`, and by the hook that `try_init` sets for panics.
     let mut terminal = ratatui::try_init()?;
     let outcome = watch(&mut terminal, &mut model, &stop);
-    ratatui::try_restore()?;
+    let restored = ratatui::try_restore();
+    if !io::stdout().is_terminal() {
+        // It is gone, and so is whoever could be told what that has led to.
+        return Err(Failure::Stopped(stop.signal().unwrap_or(signal_hook::consts::SIGHUP)));
+    }
+    restored?;
     outcome
 }
 
