@@ -1,10 +1,12 @@
 //! Runs of the real binary, and rings for it to look at.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::sync::Arc;
 
+use arrow_ipc::reader::StreamReader;
 use qadataswap::arrow_array::{ArrayRef, TimestampNanosecondArray};
 use qadataswap::arrow_array::{Float64Array, Int64Array, RecordBatch, StringArray};
 use qadataswap::{Writer, WriterOptions};
@@ -193,4 +195,11 @@ pub fn await_readers(ring: &str, count: usize) {
 /// A path as an argument.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
+}
+
+/// The batches of an Arrow IPC stream.
+pub fn read_stream(path: &Path) -> Vec<RecordBatch> {
+    let file = BufReader::new(File::open(path).expect("there"));
+    let reader = StreamReader::try_new(file, None).expect("a stream");
+    reader.map(|batch| batch.expect("whole")).collect()
 }
