@@ -58,6 +58,12 @@ fn files_in_the_way_are_named_before_anything_is_consumed() {
         assert_eq!(fs::read(scratch.path(there)).unwrap(), b"precious");
     }
     assert_eq!(fs::read_dir(scratch.path("")).unwrap().count(), 4, "no other file is left");
+    // Told to replace them, it says that there may be more than it has for them.
+    let path = scratch.path("a.arrows");
+    let arguments = ["record", ring.name(), "-o", text(&path), "--rotate-bytes", "1K", "--force"];
+    let ran = qads(&arguments);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.err.contains("a-000003.arrows; those that are not replaced stay"), "{ran:?}");
     fs::write(scratch.path("e-1.arrows"), "another's").unwrap();
     qads(&["record", ring.name(), "-o", text(&scratch.path("e.arrows"))]).ok();
     let folder = scratch.path("");

@@ -70,9 +70,6 @@ impl Output {
         if self.path.is_dir() {
             return Err(failed(format!("{} is a folder; name a file in it", self.path.display())));
         }
-        if self.force {
-            return Ok(());
-        }
         let mut found: Vec<PathBuf> = fs::read_dir(folder)
             .map_err(|error| Failure::from(error).about(folder.display()))?
             .flatten()
@@ -81,6 +78,16 @@ impl Output {
             .map(|name| self.path.with_file_name(name))
             .collect();
         found.sort();
+        if self.force {
+            let numbered = |found: &&PathBuf| found.as_path() != self.path;
+            if let Some(last) = found.iter().rfind(numbered) {
+                eprintln!(
+                    "qads record: files of an earlier recording are there, up to {}; those that are not replaced stay",
+                    last.display()
+                );
+            }
+            return Ok(());
+        }
         if let Some(found) = found.first() {
             return Err(failed(format!(
                 "{} exists already (--force replaces it)",
