@@ -1,7 +1,7 @@
 # Everything that is done to this project is a target here; CI calls only these.
 #
 #   make demo    see it work: one writer and three reader processes, ten seconds
-#   make test    everything that is tested (about 25 minutes on two cores)
+#   make test    everything that is tested (about 40 minutes on two cores the first time)
 #   make quick   the tests in a debug build only
 #   make storm   processes killed and stopped at random for SECONDS=60, and every message checked
 #   make model   the protocol's Promela models, where spin is installed
