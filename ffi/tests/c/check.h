@@ -29,9 +29,10 @@
         }                                                                                                 \
     } while (0)
 
-/* The one ring name of a test program; never the same in two processes. */
+/* The one ring name of a test program; never the same in two processes. Each thread writes it down for itself: one
+   buffer for all would be written by one while another reads it. */
 static inline const char* ring_name(void) {
-    static char name[64];
+    static __thread char name[64];
     snprintf(name, sizeof name, "test-c-%ld", (long)getpid());
     return name;
 }
