@@ -167,3 +167,10 @@ pub fn load_acquire_u32(word: &AtomicU32) -> u32 {
     plain_fence(Ordering::Acquire);
     value
 }
+
+/// An Acquire fence of the process's own, for what is not shared with others.
+#[cfg(feature = "arrow")]
+#[inline(always)]
+pub fn acquire() {
+    plain_fence(Ordering::Acquire);
+}

@@ -93,6 +93,23 @@ fn a_message_of_up_to_40_bytes_lies_in_the_cache_line_of_its_generation() {
 }
 
 #[test]
+fn what_follows_a_message_in_its_last_word_is_zero() {
+    let (ring, writer, _reader) = ring("tail", 8192);
+    let raw = Raw::data(&ring);
+    for len in [1, 39, 63, 65, 255, 300, 4097, 8187] {
+        for message in [vec![0xff; 8192], vec![0xff; len]] {
+            let index = writer.stats().position % 4;
+            writer.write(&message).unwrap();
+            let tail = message.len().next_multiple_of(8) - message.len();
+            let end = raw.slot(index, 24 + message.len() as u64);
+            assert_eq!(raw.bytes(end, tail), vec![0; tail], "{len} bytes");
+        }
+        // Once more round the ring, so that the shorter one has come to where a longer one was.
+        (0..3).for_each(|_| writer.write(&[0xff; 8192]).unwrap());
+    }
+}
+
+#[test]
 fn an_arrow_stream_starts_at_a_cache_line_of_its_own() {
     let (ring, writer, _reader) = ring("stream-offset", 64);
     let raw = Raw::data(&ring);

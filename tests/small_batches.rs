@@ -347,6 +347,178 @@ fn a_damaged_stream_is_read_as_by_a_reader_without_templates() {
     learn(in_place);
 }
 
+/// One column of numbers, one of strings with nulls where `nulls` says so.
+fn quotes(numbers: &[i64], words: &[&str], nulls: bool) -> RecordBatch {
+    let words = words.iter().enumerate().map(|(row, word)| (!nulls || row != 0).then_some(*word));
+    RecordBatch::try_from_iter_with_nullable([
+        ("n", Arc::new(Int64Array::from(numbers.to_vec())) as ArrayRef, false),
+        ("s", Arc::new(words.collect::<StringArray>()) as ArrayRef, true),
+    ])
+    .unwrap()
+}
+
+/// Where the numbers of a batch are in memory.
+fn memory_of(batch: &RecordBatch) -> *const i64 {
+    batch.column(0).as_primitive::<Int64Type>().values().as_ptr()
+}
+
+#[test]
+fn memory_is_used_again_only_when_nothing_that_was_given_out_is_left() {
+    let (name, writer) = ring("again", 4);
+    let reader = create_reader(name.name()).unwrap();
+    let mut number = 0;
+    let mut next = |nulls: bool| {
+        number += 1;
+        let batch = quotes(&[number, -number], &["ab", "c"], nulls);
+        writer.write_arrow(&batch).unwrap();
+        let read = reader.read_arrow(0).unwrap().unwrap();
+        assert_eq!(read, batch);
+        (read, batch)
+    };
+    // The first stream is decoded whole, and the room for nulls is made once.
+    for nulls in [false, true] {
+        next(nulls);
+    }
+    let place = memory_of(&next(false).0);
+    for nulls in [false, true, true, false, true] {
+        assert_eq!(memory_of(&next(nulls).0), place, "dropped at once");
+    }
+    type Keep = fn(RecordBatch) -> Box<dyn std::any::Any>;
+    let keeps: [(&str, Keep); 7] = [
+        ("the batch", |batch| Box::new(batch)),
+        ("a column", |batch| Box::new(batch.column(0).clone())),
+        ("the column that may have nulls", |batch| Box::new(batch.column(1).clone())),
+        ("a weak reference", |batch| Box::new((Arc::downgrade(batch.column(1)), batch))),
+        ("part of a column", |batch| Box::new(batch.column(1).slice(1, 1))),
+        ("values", |batch| Box::new(batch.column(0).as_primitive::<Int64Type>().values().clone())),
+        ("what strings are made of", |batch| {
+            Box::new(batch.column(1).as_string::<i32>().values().clone())
+        }),
+    ];
+    let mut all = Vec::new();
+    for nulls in [false, true] {
+        for (what, keep) in &keeps {
+            let (read, written) = next(nulls);
+            let (place, values) = (memory_of(&read), read.columns().to_vec());
+            drop(values);
+            let kept = keep(read);
+            for nulls in [nulls, !nulls, nulls] {
+                assert_ne!(memory_of(&next(nulls).0), place, "{what} is left");
+            }
+            if let Some(batch) = kept.downcast_ref::<RecordBatch>() {
+                assert_eq!(*batch, written, "what was given out has not changed");
+            }
+            all.push(kept);
+        }
+    }
+    // A reference that can be made good again is one, even if nothing else is left.
+    let weak = Arc::downgrade(next(false).0.column(0));
+    let before = memory_of(&next(true).0);
+    assert_eq!(memory_of(&next(true).0), before);
+    assert!(weak.upgrade().is_none());
+}
+
+#[test]
+fn batches_that_are_kept_do_not_change() {
+    let (name, writer) = ring("kept", 3);
+    let reader = create_reader(name.name()).unwrap();
+    let mut random = raw::Random(11);
+    let mut kept = Vec::new();
+    for number in 0..2_000 {
+        let batch = trades(1 + random.next() % 3, random.next() % 50);
+        writer.write_arrow(&batch).unwrap();
+        let read = reader.read_arrow(0).unwrap().unwrap();
+        assert_eq!(read, batch, "{number}");
+        read.columns().iter().for_each(|column| column.to_data().validate_full().unwrap());
+        if random.next().is_multiple_of(2) {
+            kept.push((read, batch));
+        }
+        if random.next().is_multiple_of(8) && !kept.is_empty() {
+            let (read, written) = kept.swap_remove(random.next() as usize % kept.len());
+            assert_eq!(read, written);
+        }
+    }
+    kept.iter().for_each(|(read, written)| assert_eq!(read, written));
+}
+
+#[test]
+fn a_reader_in_another_thread_may_drop_what_it_was_given_at_any_time() {
+    let (name, writer) = ring("dropped", 3);
+    let reader = create_reader(name.name()).unwrap();
+    let (sender, receiver) = std::sync::mpsc::sync_channel::<(RecordBatch, RecordBatch)>(2);
+    let other = std::thread::spawn(move || {
+        for (read, written) in receiver {
+            assert_eq!(read, written);
+        }
+    });
+    for number in 0..5_000 {
+        let batch = trades(1 + number % 2, number % 40);
+        writer.write_arrow(&batch).unwrap();
+        sender.send((reader.read_arrow(0).unwrap().unwrap(), batch)).unwrap();
+    }
+    drop(sender);
+    other.join().unwrap();
+}
+
+/// The metadata of the batch message that a slot holds.
+fn metadata_in(data: &Raw, slot: u64) -> Vec<u8> {
+    let [schema, metadata] = [8, 12].map(|at| data.u32(data.slot(slot, raw::PAYLOAD + at)));
+    data.bytes(data.slot(slot, raw::PAYLOAD + 40 + u64::from(schema)), metadata as usize)
+}
+
+#[test]
+fn metadata_stay_the_same_while_batches_are_of_much_the_same_size() {
+    let (name, writer) = ring("layout", 1);
+    let reader = create_reader(name.name()).unwrap();
+    let data = Raw::data(&name);
+    let write = |words: &[&str], nulls| {
+        let batch = quotes(&[1, 2, 3], words, nulls);
+        writer.write_arrow(&batch).unwrap();
+        assert_eq!(by_stream_reader(&reader.read(0).unwrap().unwrap()), batch);
+        metadata_in(&data, 0)
+    };
+    write(&["long enough", "for", "all"], true);
+    let metadata = write(&["a", "long", "one"], true);
+    for words in [["", "", ""], ["long enough", "for", "all"], ["ä", "€uro", "x"]] {
+        assert_eq!(write(&words, true), metadata, "{words:?}");
+    }
+    // A null less is one number less, and no more.
+    let differing = write(&["a", "b", "c"], false);
+    assert_eq!(differing.iter().zip(&metadata).filter(|(one, other)| one != other).count(), 1);
+    let much_longer = "x".repeat(300);
+    assert_ne!(write(&["a", "b", &much_longer], true), metadata);
+    // Nor is room kept for ever that is not needed.
+    let reader_of_sizes = create_reader(name.name()).unwrap();
+    let large = reader_of_sizes.read(0).unwrap().unwrap().len();
+    write(&["a", "b", "c"], true);
+    let small = reader_of_sizes.read(0).unwrap().unwrap().len();
+    assert!(small + 280 <= large, "{small}, {large}");
+}
+
+#[test]
+fn room_that_is_kept_is_given_up_where_a_batch_would_not_fit() {
+    let name = RingName::new("tight");
+    let long = "x".repeat(200);
+    let large = quotes(&[1; 40], &[long.as_str(), "y", ""].repeat(14)[..40], true);
+    // One whose strings are shorter, and whose numbers take up as much.
+    let half = "x".repeat(110);
+    let other = quotes(&[1; 60], &[half.as_str(), "y", ""].repeat(20), true);
+    let size = |batch: &RecordBatch| {
+        let (name, writer) = ring("size-of", 1);
+        writer.write_arrow(batch).unwrap();
+        create_reader(name.name()).unwrap().read(0).unwrap().unwrap().len()
+    };
+    let capacity = size(&large).max(size(&other));
+    let writer = WriterOptions::new(2).slot_capacity(capacity).rollover(false).create(name.name());
+    let (writer, readers) = (writer.unwrap(), Readers::attach(&name));
+    for _ in 0..3 {
+        for batch in [&large, &other] {
+            writer.write_arrow(batch).unwrap();
+            readers.expect("tight", batch);
+        }
+    }
+}
+
 /// Reads batches of which each column says what the others must be.
 fn play_follow(parent: Parent, arguments: &[String]) {
     let reader = create_reader(&arguments[0]).unwrap();

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_buffer::{Buffer, MutableBuffer};
-use arrow_data::UnsafeFlag;
 use arrow_schema::ArrowError;
 
 use super::source::Taken;
@@ -52,8 +51,8 @@ impl From<Arrived> for Batches {
 /// A copy of a message.
 enum Copied {
     Whole(Option<Note>, Buffer),
-    /// What follows the metadata, which went to the templates.
-    Rest(Buffer),
+    /// What follows the metadata, which went to the templates; so did the rest if it is not here.
+    Rest(Option<Buffer>),
 }
 
 impl Reader {
@@ -63,7 +62,7 @@ impl Reader {
         let copied = self.copy(timeout_ms, |found, message| {
             // A length that is not the message's must not make a large allocation.
             if !found.is_intact() {
-                return Ok(Copied::Rest(Buffer::default()));
+                return Ok(Copied::Rest(Some(Buffer::default())));
             }
             let note = found.note();
             if let Some(note) = &note
@@ -71,19 +70,21 @@ impl Reader {
                 && let Some((from, rest)) = note.rest(message.length)
             {
                 words::load_all(&message.words[from - metadata.len()..], metadata);
-                return Ok(Copied::Rest(load_buffer(&self.spare, &message.words[from..], rest)));
+                let words = &message.words[from..];
+                if let Some(room) = templates.room(rest) {
+                    words::load(words, room);
+                    return Ok(Copied::Rest(None));
+                }
+                return Ok(Copied::Rest(Some(load_buffer(&self.spare, words, rest))));
             }
             Ok(Copied::Whole(note, load_buffer(&self.spare, message.words, message.length)))
         })?;
         Ok(Some(match copied {
             None => return Ok(None),
-            Some(Copied::Rest(rest)) => match templates.decode(&rest, &UnsafeFlag::new()) {
+            Some(Copied::Rest(rest)) => match templates.decode_copy(rest) {
                 Ok(batch) => Arrived::Batch(batch),
                 // It may be a stream of another making, or say better what is wrong with it.
-                Err(_) => {
-                    let stream = Buffer::from_vec(templates.whole(&rest));
-                    Arrived::Stream(decode_stream(stream, Reading::Copy)?)
-                }
+                Err(stream) => Arrived::Stream(decode_stream(stream, Reading::Copy)?),
             },
             Some(Copied::Whole(note, stream)) => {
                 let decoded = decode_stream(stream.clone(), Reading::Copy)?;

@@ -487,7 +487,10 @@ impl Inner {
         batch: &arrow_array::RecordBatch,
     ) -> Result<bool> {
         let Some(number) = self.templates.find(schema, batch) else { return Ok(false) };
-        let len = self.templates.template(number).plan(batch)?;
+        let mut len = self.templates.template(number).plan(batch)?;
+        if len as u64 > self.ring.data.geometry().payload_capacity {
+            len = self.templates.template(number).plan_tightly(batch);
+        }
         let descriptor = Descriptor::NOTED_STREAM;
         let in_slot = self.claim_for_template(descriptor, len)?;
         // Relaxed: stored by this writer only.

@@ -15,23 +15,47 @@ use arrow_buffer::{
     ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer,
 };
 use arrow_data::UnsafeFlag;
-use arrow_schema::{ArrowError, DataType};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef};
 
-use super::template::{Kind, Template};
+use super::template::{END_OF_STREAM, Kind, Template, WORD};
 use crate::codec::{fault, in_field};
 
 impl Template {
-    /// The batch that `metadata` and `body` are, whose arrays slice `body`.
+    /// The batch that `metadata` is and what follows it: `rest`, the body, which the arrays slice, and the end of the
+    /// stream.
     ///
     /// # Errors
     /// If they are not a valid batch of this template. They may be valid otherwise.
     pub fn read(
         &self,
         metadata: &[u64],
-        body: &Buffer,
+        rest: &Buffer,
         trusted: &UnsafeFlag,
     ) -> Result<RecordBatch, ArrowError> {
-        if !self.fits(metadata) || metadata[self.places.body_length] != body.len() as u64 {
+        let (rows, mut buffers) = self.begin(metadata, rest)?;
+        let mut columns = Vec::with_capacity(self.kinds.len());
+        for (field, kind, nulls) in self.columns(metadata) {
+            let column = nulls.in_column(field, rows).and_then(|nulls| {
+                column(field.data_type(), kind, rows, nulls, &mut buffers, trusted)
+            });
+            columns.push(column.map_err(|error| in_field(field.name(), error))?);
+        }
+        // SAFETY: there is a column for each field, made of its type, with so many rows, and without nulls where
+        // there must be none.
+        Ok(unsafe { RecordBatch::new_unchecked(self.schema.clone(), columns, rows) })
+    }
+
+    /// Checks what concerns a whole batch. Returns the number of rows, of which there is one at least, and the buffers.
+    pub(super) fn begin<'a>(
+        &self,
+        metadata: &'a [u64],
+        rest: &'a Buffer,
+    ) -> Result<(usize, Buffers<'a>), ArrowError> {
+        let body_len = rest.len().checked_sub(WORD).ok_or_else(|| fault("no end"))?;
+        if rest[body_len..] != END_OF_STREAM.to_le_bytes() {
+            return Err(fault("no end"));
+        }
+        if !self.fits(metadata) || metadata[self.places.body_length] != body_len as u64 {
             return Err(fault("not the metadata of its schema"));
         }
         let rows = usize::try_from(metadata[self.places.rows])
@@ -39,44 +63,66 @@ impl Template {
             // Without any, offsets may be missing.
             .filter(|rows| *rows != 0)
             .ok_or_else(|| fault("a batch without rows, or with more than there can be"))?;
-        let mut buffers = Buffers {
-            listed: metadata[self.places.buffers..].as_chunks().0.iter(),
-            body,
-            unclaimed: body.len(),
-        };
-        let nodes = metadata[self.places.nodes..].as_chunks::<2>().0;
-        let mut columns = Vec::with_capacity(self.kinds.len());
-        for ((field, kind), [len, nulls]) in self.schema.fields().iter().zip(&self.kinds).zip(nodes)
-        {
-            let column = if *len != rows as u64 || nulls > len {
-                Err(fault(format!("{len} rows with {nulls} nulls in a batch of {rows}")))
-            } else if *nulls != 0 && !field.is_nullable() {
-                Err(fault("the field is not nullable, but has nulls"))
-            } else {
-                column(field.data_type(), *kind, rows, *nulls as usize, &mut buffers, trusted)
-            };
-            columns.push(column.map_err(|error| in_field(field.name(), error))?);
+        let listed = metadata[self.places.buffers..].as_chunks().0.iter();
+        Ok((rows, Buffers { listed, memory: rest, body_len, unclaimed: body_len }))
+    }
+
+    /// The columns of a batch, with what its metadata says of them.
+    pub(super) fn columns<'a>(
+        &'a self,
+        metadata: &'a [u64],
+    ) -> impl Iterator<Item = (&'a FieldRef, Kind, Node)> {
+        let nodes = metadata[self.places.nodes..].as_chunks().0;
+        let columns = self.schema.fields().iter().zip(&self.kinds).zip(nodes);
+        columns
+            .map(|((field, kind), [len, nulls])| (field, *kind, Node { len: *len, nulls: *nulls }))
+    }
+}
+
+/// What the metadata says of a column.
+pub(super) struct Node {
+    len: u64,
+    nulls: u64,
+}
+
+impl Node {
+    /// The number of nulls, if that can be.
+    #[inline(always)]
+    pub(super) fn in_column(self, field: &Field, rows: usize) -> Result<usize, ArrowError> {
+        let Self { len, nulls } = self;
+        if len != rows as u64 || nulls > len {
+            return Err(fault(format!("{len} rows with {nulls} nulls in a batch of {rows}")));
         }
-        // SAFETY: there is a column for each field, made of its type, with so many rows, and without nulls where
-        // there must be none.
-        Ok(unsafe { RecordBatch::new_unchecked(self.schema.clone(), columns, rows) })
+        if nulls != 0 && !field.is_nullable() {
+            return Err(fault("the field is not nullable, but has nulls"));
+        }
+        Ok(nulls as usize)
     }
 }
 
 /// The buffers of a body, in order.
-struct Buffers<'a> {
+pub(super) struct Buffers<'a> {
     listed: std::slice::Iter<'a, [u64; 2]>,
-    body: &'a Buffer,
+    /// The body, and more.
+    memory: &'a Buffer,
+    body_len: usize,
     /// Bytes of the body that are in no buffer yet: buffers do not overlap.
     unclaimed: usize,
 }
 
 impl Buffers<'_> {
+    /// Passes over buffers that were checked before, in a batch with all of them in the same places.
+    pub(super) fn pass(&mut self, count: usize) {
+        for [_, size] in self.listed.by_ref().take(count) {
+            self.unclaimed -= *size as usize;
+        }
+    }
+
     /// Where the next buffer is.
     #[inline(always)]
     fn next(&mut self) -> Result<Range<usize>, ArrowError> {
         let [start, size] = *self.listed.next().ok_or_else(|| fault("too few buffers"))?;
-        let len = self.body.len() as u64;
+        let len = self.body_len as u64;
         if start > len || size > len - start {
             return Err(fault(format!(
                 "a buffer of {size} bytes at {start} is outside the body of {len}"
@@ -97,7 +143,7 @@ impl Buffers<'_> {
         if needed > range.len() || range.len() & (unit - 1) != 0 {
             return Err(fault(format!("a buffer has {} bytes instead of {needed}", range.len())));
         }
-        Ok(self.body.slice_with_length(range.start, needed))
+        Ok(self.memory.slice_with_length(range.start, needed))
     }
 
     /// The next buffer as values, of which there are `count`.
@@ -116,7 +162,8 @@ impl Buffers<'_> {
     }
 }
 
-fn column(
+/// The array of a column.
+pub(super) fn column(
     data_type: &DataType,
     kind: Kind,
     rows: usize,
@@ -130,9 +177,7 @@ fn column(
         None
     } else {
         let nulls = NullBuffer::new(BooleanBuffer::new(buffers.take(bits, 1)?, 0, rows));
-        if nulls.null_count() != null_count {
-            return Err(fault(format!("{} nulls instead of {null_count}", nulls.null_count())));
-        }
+        require_nulls(nulls.inner(), null_count)?;
         Some(nulls)
     };
     match kind {
@@ -189,7 +234,7 @@ where
     let count = rows.checked_add(1).ok_or_else(|| fault("too many rows"))?;
     let offsets = buffers.values::<T::Offset>(count, size_of::<T::Offset>())?;
     let range = buffers.next()?;
-    let values = buffers.body.slice_with_length(range.start, range.len());
+    let values = buffers.memory.slice_with_length(range.start, range.len());
     if trusted.get() {
         // SAFETY: the caller of the unsafe function that trusts the contents has vouched for them.
         let offsets = unsafe { OffsetBuffer::new_unchecked(offsets) };
@@ -198,14 +243,32 @@ where
             GenericByteArray::<T>::new_unchecked(offsets, values, nulls)
         }));
     }
-    let first = offsets[0];
-    if first < T::Offset::default() || !offsets.windows(2).all(|pair| pair[0] <= pair[1]) {
-        return Err(fault("offsets that are negative or go backwards"));
-    }
-    if offsets[rows].as_usize() > values.len() {
-        return Err(fault(format!("offsets beyond the {} bytes there are", values.len())));
-    }
+    check_offsets(&offsets, &values)?;
     // SAFETY: there is at least one, and they are neither negative nor do they go backwards.
     let offsets = unsafe { OffsetBuffer::new_unchecked(offsets) };
     Ok(Arc::new(GenericByteArray::<T>::try_new(offsets, values, nulls)?))
+}
+
+/// Whether offsets, of which there is one at least, can be offsets into `values`.
+pub(super) fn check_offsets<O: OffsetSizeTrait>(
+    offsets: &[O],
+    values: &[u8],
+) -> Result<(), ArrowError> {
+    if offsets[0] < O::default() || !offsets.windows(2).all(|pair| pair[0] <= pair[1]) {
+        return Err(fault("offsets that are negative or go backwards"));
+    }
+    if offsets[offsets.len() - 1].as_usize() > values.len() {
+        return Err(fault(format!("offsets beyond the {} bytes there are", values.len())));
+    }
+    Ok(())
+}
+
+/// Whether a validity bitmap has so many nulls.
+pub(super) fn require_nulls(valid: &BooleanBuffer, expected: usize) -> Result<(), ArrowError> {
+    let found = valid.len() - valid.count_set_bits();
+    if found == expected {
+        Ok(())
+    } else {
+        Err(fault(format!("{found} nulls instead of {expected}")))
+    }
 }

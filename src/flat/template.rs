@@ -73,6 +73,7 @@ pub struct Template {
     /// The record batch message up to its body.
     pub(super) metadata: Vec<u64>,
     pub(super) places: Places,
+    pub(super) buffer_count: usize,
     /// Ranges of words of the metadata that are the same in every batch.
     constant: Vec<std::ops::Range<usize>>,
 }
@@ -101,9 +102,17 @@ impl Template {
             schema_message: words(schema_message)?,
             metadata: words(metadata)?,
             places,
+            buffer_count: buffer_count(&kinds),
             constant,
             kinds,
         })
+    }
+
+    /// Leaves no room to any buffer.
+    pub(super) fn forget_layout(&mut self) {
+        let listed = self.places.buffers..self.places.buffers + 2 * self.buffer_count;
+        self.metadata[listed].fill(0);
+        self.metadata[self.places.body_length] = 0;
     }
 
     /// What the columns are made of; `None` if they are not all flat, or if there are none.
@@ -124,6 +133,15 @@ impl Template {
         Note { template, schema_bytes: schema as u32, metadata_bytes: metadata as u32 }
     }
 
+    /// Whether these are metadata of batches with as many rows, and with all buffers in the same places.
+    pub(super) fn are_alike(&self, one: &[u64], other: &[u64]) -> bool {
+        let (nodes, after) = (self.places.nodes, self.places.nodes + 2 * self.kinds.len());
+        one.len() == other.len()
+            && one.len() == self.metadata.len()
+            && one[..nodes] == other[..nodes]
+            && one[after..] == other[after..]
+    }
+
     /// Whether this is the metadata of a batch of this template.
     pub(super) fn fits(&self, metadata: &[u64]) -> bool {
         self.metadata.len() == metadata.len()
@@ -140,6 +158,10 @@ fn words(bytes: &[u8]) -> Option<Vec<u64>> {
     rest.is_empty().then(|| words.iter().map(|word| u64::from_le_bytes(*word)).collect())
 }
 
+fn buffer_count(kinds: &[Kind]) -> usize {
+    kinds.iter().map(|kind| kind.buffers()).sum()
+}
+
 /// Where the numbers of the batch are in its metadata.
 fn places(
     metadata: &[u8],
@@ -148,9 +170,8 @@ fn places(
     kinds: &[Kind],
 ) -> Option<Places> {
     let (nodes, buffers) = (batch.nodes()?, batch.buffers()?);
-    let expected: usize = kinds.iter().map(|kind| kind.buffers()).sum();
     let unusual = nodes.len() != kinds.len()
-        || buffers.len() != expected
+        || buffers.len() != buffer_count(kinds)
         || batch.variadicBufferCounts().is_some_and(|counts| !counts.is_empty());
     if unusual {
         return None;
@@ -176,12 +197,11 @@ fn places(
 
 /// What is between these places; `None` if they overlap.
 fn constant(places: Places, kinds: &[Kind], len: usize) -> Option<Vec<std::ops::Range<usize>>> {
-    let buffers: usize = kinds.iter().map(|kind| kind.buffers()).sum();
     let mut variable = [
         (places.body_length, 1),
         (places.rows, 1),
         (places.nodes, 2 * kinds.len()),
-        (places.buffers, 2 * buffers),
+        (places.buffers, 2 * buffer_count(kinds)),
     ];
     variable.sort();
     let mut from = 0;

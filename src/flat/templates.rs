@@ -1,5 +1,6 @@
 //! The templates that a writer or a reader knows, the latest first.
 
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -7,12 +8,15 @@ use arrow_buffer::Buffer;
 use arrow_data::UnsafeFlag;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 
-use super::template::{END_OF_STREAM, Template, WORD};
+use super::recent::Recent;
+use super::template::{Template, WORD};
 use crate::codec::{DecodedStream, encode_stream, fault, without_panic};
 use crate::ring::Note;
 
 /// How many schemas are kept in mind.
 const KEPT: usize = 8;
+/// Of longer batches, what is in them takes longer to read than their arrays to make.
+const MOST_KEPT_BYTES: usize = 1 << 16;
 
 /// The templates of a writer.
 #[derive(Debug, Default)]
@@ -58,7 +62,11 @@ impl Written {
         // A row is as good as all of them.
         let stream = encode_stream(schema, &[batch.slice(0, 1)]).ok()?;
         let parts = stream.parts().iter().flat_map(|part| part.as_slice());
-        let template = Template::of_stream(&parts.copied().collect::<Vec<u8>>(), schema);
+        let mut template = Template::of_stream(&parts.copied().collect::<Vec<u8>>(), schema);
+        if let Some(template) = &mut template {
+            // Buffers of another encoder are far apart.
+            template.forget_layout();
+        }
         self.count += 1;
         self.known.truncate(KEPT - 1);
         self.known.insert(0, (self.count, schema.clone(), template));
@@ -77,49 +85,75 @@ fn to_front<T>(list: &mut [T], index: usize) {
 /// The templates of a reader.
 #[derive(Debug, Default)]
 pub struct Read {
-    /// With what the notes say of them.
-    known: Vec<(Note, Template)>,
+    known: Vec<Known>,
     /// Metadata of the message that is being read.
     metadata: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// What notes say of the template.
+    note: Note,
+    template: Template,
+    /// The last batch that was copied.
+    recent: Option<Recent>,
 }
 
 impl Read {
     /// Room for the metadata of a message, if its template is known.
     pub fn metadata_of(&mut self, note: &Note) -> Option<&mut [u64]> {
-        let found = self.known.iter().position(|(known, _)| known == note)?;
+        let found = self.known.iter().position(|known| known.note == *note)?;
         to_front(&mut self.known, found);
         self.metadata.resize(note.metadata_bytes as usize / WORD, 0);
         Some(&mut self.metadata)
+    }
+
+    /// Room for what follows that metadata, so many bytes, in the memory of an earlier batch that nobody has any more.
+    pub fn room(&mut self, length: usize) -> Option<&mut [MaybeUninit<u8>]> {
+        self.known.first_mut()?.recent.as_mut()?.room(length)
     }
 
     /// Decodes the message whose metadata was just put into [`metadata_of`](Self::metadata_of); `rest` is what
     /// follows it: the body and the end of the stream.
     ///
     /// # Errors
-    /// As those of [`decode_stream`].
+    /// As those of [`decode_stream`](crate::codec::decode_stream).
     pub fn decode(&self, rest: &Buffer, trusted: &UnsafeFlag) -> Result<RecordBatch, ArrowError> {
-        let Some((_, template)) = self.known.first() else {
+        let Some(Known { template, .. }) = self.known.first() else {
             return Err(fault("no template"));
         };
-        let Some(body_len) = rest.len().checked_sub(WORD) else {
-            return Err(fault("no end"));
-        };
-        let body = rest.slice_with_length(0, body_len);
-        if rest[body_len..] != END_OF_STREAM.to_le_bytes() {
-            return Err(fault("no end"));
-        }
-        without_panic("decoding a batch", || template.read(&self.metadata, &body, trusted))
+        without_panic("decoding a batch", || template.read(&self.metadata, rest, trusted))
     }
 
-    /// The whole stream of the message that [`decode`](Self::decode) would decode.
-    pub fn whole(&self, rest: &Buffer) -> Vec<u8> {
-        let mut stream = Vec::new();
-        if let Some((_, template)) = self.known.first() {
-            let words = template.schema_message.iter().chain(&self.metadata);
-            stream.extend(words.flat_map(|word| word.to_le_bytes()));
+    /// The same for a copy of what follows the metadata: `rest`, or if there is none, what is in the
+    /// [`room`](Self::room).
+    ///
+    /// # Errors
+    /// The whole stream, if it is not a batch of this template.
+    pub fn decode_copy(&mut self, rest: Option<Buffer>) -> Result<RecordBatch, Buffer> {
+        let Some(Known { template, recent, .. }) = self.known.first_mut() else {
+            return Err(rest.unwrap_or_default());
+        };
+        let mut latest = match (rest, recent.take()) {
+            (Some(rest), _) => Recent::new(rest),
+            (None, Some(recent)) => recent,
+            (None, None) => Recent::new(Buffer::default()),
+        };
+        match without_panic("decoding a batch", || latest.read(template, &self.metadata)) {
+            Ok(batch) => {
+                if latest.rest().len() <= MOST_KEPT_BYTES {
+                    *recent = Some(latest);
+                }
+                Ok(batch)
+            }
+            Err(_) => {
+                let mut stream = Vec::new();
+                let words = template.schema_message.iter().chain(&self.metadata);
+                stream.extend(words.flat_map(|word| word.to_le_bytes()));
+                stream.extend_from_slice(latest.rest());
+                Err(Buffer::from_vec(stream))
+            }
         }
-        stream.extend_from_slice(rest);
-        stream
     }
 
     /// Keeps the template of a stream that was decoded.
@@ -127,9 +161,9 @@ impl Read {
         if let Some(template) = Template::of_stream(stream, &decoded.schema)
             && template.note(note.template) == *note
         {
-            self.known.retain(|(known, _)| known != note);
+            self.known.retain(|known| known.note != *note);
             self.known.truncate(KEPT - 1);
-            self.known.insert(0, (*note, template));
+            self.known.insert(0, Known { note: *note, template, recent: None });
         }
     }
 }

@@ -17,13 +17,19 @@ const LARGE_ALIGNMENT: usize = 64;
 /// What 128 and 256-bit values need.
 const WIDE_ALIGNMENT: usize = 16;
 
+/// A buffer keeps room that is at most twice what it needs, and so many bytes more.
+const SPARE_BYTES: usize = 64;
+
 impl Template {
     /// Makes the metadata that of `batch`, which has the template's schema and at least one row. Returns the
     /// length of the stream in bytes.
+    ///
+    /// Buffers stay where they were for the batch before as long as they fit there and do not waste much, so that the
+    /// metadata stays the same too.
     pub fn plan(&mut self, batch: &RecordBatch) -> Result<usize, ArrowError> {
         let rows = batch.num_rows() as u64;
         let (mut node, mut buffer) = (self.places.nodes, self.places.buffers);
-        let mut end = 0;
+        let mut fits = true;
         for (index, (kind, column)) in self.kinds.iter().zip(batch.columns()).enumerate() {
             let nulls = column.null_count() as u64;
             if nulls != 0 {
@@ -34,25 +40,66 @@ impl Template {
             self.metadata[node] = rows;
             self.metadata[node + 1] = nulls;
             node += 2;
-            for piece in &pieces(*kind, column)[..kind.buffers()] {
-                let len = piece.len();
+            for piece in &self.pieces(*kind, column, buffer)[..kind.buffers()] {
+                let (len, room) = (piece.len(), self.room(buffer));
+                fits &= len <= room && room <= most_room(len);
+                self.metadata[buffer + 1] = piece.listed(room) as u64;
+                buffer += 2;
+            }
+        }
+        self.metadata[self.places.rows] = rows;
+        if !fits {
+            self.lay_out(batch);
+        }
+        Ok(self.stream_length())
+    }
+
+    /// [`plan`](Self::plan) again, with no more room for any buffer than it needs.
+    #[cold]
+    pub fn plan_tightly(&mut self, batch: &RecordBatch) -> usize {
+        self.forget_layout();
+        self.lay_out(batch);
+        self.stream_length()
+    }
+
+    fn stream_length(&self) -> usize {
+        let (schema, metadata) = self.lengths();
+        schema + metadata + self.metadata[self.places.body_length] as usize + WORD
+    }
+
+    /// Gives each buffer a place with room for what `batch` has for it, and as much as it had before unless that is
+    /// too much.
+    #[cold]
+    fn lay_out(&mut self, batch: &RecordBatch) {
+        let mut buffer = self.places.buffers;
+        let mut end = 0;
+        for (kind, column) in self.kinds.iter().zip(batch.columns()) {
+            for piece in &self.pieces(*kind, column, buffer)[..kind.buffers()] {
+                let (len, had) = (piece.len(), self.room(buffer));
+                let room = if had <= most_room(len) { had.max(len) } else { len };
                 let alignment = match kind {
-                    _ if len >= LARGE_BUFFER_BYTES => LARGE_ALIGNMENT,
+                    _ if room >= LARGE_BUFFER_BYTES => LARGE_ALIGNMENT,
                     Kind::Fixed(width) if *width > WORD => WIDE_ALIGNMENT,
                     _ => WORD,
                 };
                 let start = usize::next_multiple_of(end, alignment);
+                end = (start + room).next_multiple_of(WORD);
                 self.metadata[buffer] = start as u64;
-                self.metadata[buffer + 1] = len as u64;
+                self.metadata[buffer + 1] = piece.listed(end - start) as u64;
                 buffer += 2;
-                end = start + len;
             }
         }
-        let body = end.next_multiple_of(WORD);
-        self.metadata[self.places.rows] = rows;
-        self.metadata[self.places.body_length] = body as u64;
-        let (schema, metadata) = self.lengths();
-        Ok(schema + metadata + body + WORD)
+        self.metadata[self.places.body_length] = end as u64;
+    }
+
+    /// Bytes from the start of a buffer, whose place `buffer` is, to that of the next, or to the end of the body.
+    fn room(&self, buffer: usize) -> usize {
+        let next = if buffer + 2 == self.places.buffers + 2 * self.buffer_count {
+            self.places.body_length
+        } else {
+            buffer + 2
+        };
+        (self.metadata[next] - self.metadata[buffer]) as usize
     }
 
     /// Stores the stream of the batch last [planned](Self::plan) to the start of `slot`. If `again`, what was
@@ -66,15 +113,15 @@ impl Template {
             words::store_all(schema, &self.schema_message);
             words::store_all(metadata, &self.metadata);
         }
-        let (mut buffer, mut end) = (self.places.buffers, 0);
+        let mut buffer = self.places.buffers;
         for (kind, column) in self.kinds.iter().zip(batch.columns()) {
-            for piece in &pieces(*kind, column)[..kind.buffers()] {
-                let (start, len) = (self.metadata[buffer], self.metadata[buffer + 1]);
-                let start = start as usize / WORD;
-                // Nothing older shows through where a buffer is aligned.
-                words::store_each(&body[end..start], std::iter::repeat(0));
-                piece.store(&body[start..]);
-                end = start + (len as usize).div_ceil(WORD);
+            for piece in &self.pieces(*kind, column, buffer)[..kind.buffers()] {
+                let start = self.metadata[buffer] as usize / WORD;
+                let room = &body[start..start + self.room(buffer) / WORD];
+                piece.store(room);
+                // Nothing older shows through, and strings end with what is one.
+                let after = &room[piece.len().div_ceil(WORD)..];
+                words::store_each(after, std::iter::repeat(0));
                 buffer += 2;
             }
         }
@@ -82,12 +129,27 @@ impl Template {
         // Relaxed, like all payload.
         body[end].store(END_OF_STREAM, Ordering::Relaxed);
     }
+
+    /// The buffers of a column, the first of which has its place at `buffer`. One that had a validity bitmap keeps it.
+    fn pieces<'a>(&self, kind: Kind, column: &'a dyn Array, buffer: usize) -> [Piece<'a>; 3] {
+        pieces(kind, column, self.metadata[buffer + 1] != 0)
+    }
+}
+
+/// The most room that a buffer of so many bytes keeps.
+fn most_room(len: usize) -> usize {
+    2 * len + SPARE_BYTES
 }
 
 /// What goes into one buffer.
 enum Piece<'a> {
     Nothing,
+    /// Values of fixed width.
+    Values(&'a [u8]),
+    /// What offsets refer to.
     Bytes(&'a [u8]),
+    /// So many bits that are set.
+    Ones(usize),
     Bits(&'a BooleanBuffer),
     /// Offsets, to be counted from the first.
     Offsets32(&'a [i32]),
@@ -99,17 +161,31 @@ impl Piece<'_> {
     fn len(&self) -> usize {
         match self {
             Piece::Nothing => 0,
-            Piece::Bytes(bytes) => bytes.len(),
+            Piece::Values(bytes) | Piece::Bytes(bytes) => bytes.len(),
+            Piece::Ones(bits) => bits.div_ceil(8),
             Piece::Bits(bits) => bits.len().div_ceil(8),
             Piece::Offsets32(offsets) => size_of_val(*offsets),
             Piece::Offsets64(offsets) => size_of_val(*offsets),
         }
     }
 
+    /// Length that the metadata tells, with so much room. That of strings is all their room: where they end is told
+    /// by the offsets, and as the metadata has it, it need not change from batch to batch.
+    fn listed(&self, room: usize) -> usize {
+        if let Piece::Bytes(_) = self { room } else { self.len() }
+    }
+
     fn store(&self, to: &[AtomicU64]) {
         match self {
             Piece::Nothing => {}
-            Piece::Bytes(bytes) => words::store(to, bytes),
+            Piece::Values(bytes) | Piece::Bytes(bytes) => words::store(to, bytes),
+            Piece::Ones(bits) => {
+                let ones = |word: usize| match bits - 64 * word {
+                    64.. => u64::MAX,
+                    left => (1 << left) - 1,
+                };
+                words::store_each(to, (0..bits.div_ceil(64)).map(ones));
+            }
             Piece::Bits(bits) if bits.offset() % 8 == 0 => {
                 let start = bits.offset() / 8;
                 words::store(to, &bits.inner()[start..start + self.len()]);
@@ -140,13 +216,14 @@ impl Piece<'_> {
 }
 
 /// The buffers of a column, in order.
-fn pieces<'a>(kind: Kind, column: &'a dyn Array) -> [Piece<'a>; 3] {
+fn pieces(kind: Kind, column: &dyn Array, has_validity: bool) -> [Piece<'_>; 3] {
     let validity = match column.nulls() {
         Some(nulls) if nulls.null_count() != 0 => Piece::Bits(nulls.inner()),
+        _ if has_validity => Piece::Ones(column.len()),
         _ => Piece::Nothing,
     };
     let [values, bytes] = match kind {
-        Kind::Fixed(_) => [Piece::Bytes(fixed(column)), Piece::Nothing],
+        Kind::Fixed(_) => [Piece::Values(fixed(column)), Piece::Nothing],
         Kind::Bits => [Piece::Bits(column.as_boolean().values()), Piece::Nothing],
         Kind::Offsets32 => {
             let (offsets, bytes) = match column.data_type() {

@@ -44,13 +44,23 @@ pub enum Start {
 }
 
 /// A reader's place in the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Cursor {
     position: Position,
+    /// Where `position` was looked for last.
+    slot: SlotIndex,
     /// Sequence that the message at `position` will have if none is lost.
     sequence: u64,
     /// Positions passed over since the last message.
     skipped: u64,
+}
+
+/// The slot of a position, kept because a division, at every look, costs more than two comparisons.
+#[derive(Clone, Copy, Debug)]
+struct SlotIndex {
+    position: Position,
+    slot_count: u64,
+    index: u64,
 }
 
 /// What a look at the ring finds.
@@ -138,6 +148,21 @@ impl<'t> Found<'t> {
 }
 
 impl Cursor {
+    fn at(position: Position, sequence: u64) -> Self {
+        let slot = SlotIndex { position, slot_count: 0, index: 0 };
+        Self { position, slot, sequence, skipped: 0 }
+    }
+
+    /// The slot of the cursor's position.
+    #[inline(always)]
+    fn slot<'t, T: SlotTable>(&mut self, table: &'t T) -> Slot<'t> {
+        let (position, slot_count) = (self.position, table.slot_count());
+        if self.slot.position != position || self.slot.slot_count != slot_count {
+            self.slot = SlotIndex { position, slot_count, index: position.index(slot_count) };
+        }
+        table.slot(self.slot.index)
+    }
+
     /// A cursor for a reader that attaches now, at `floor` at the earliest (which is not after the next
     /// publish); `None` if the writer went round the ring while this looked at it (try again).
     pub fn attach<T: SlotTable>(table: &T, start: Start, floor: Position) -> Option<Self> {
@@ -151,17 +176,17 @@ impl Cursor {
         };
         let from = from.max(floor);
         if let Some((position, sequence)) = oldest(table, from, published) {
-            return Some(Self { position, sequence, skipped: 0 });
+            return Some(Self::at(position, sequence));
         }
         if published == first {
-            return Some(Self { position: first, sequence: first_sequence, skipped: 0 });
+            return Some(Self::at(first, first_sequence));
         }
         let last = Position::new(published.get() - 1);
         let sequence = match sequence_at(table, last) {
             Some((sequence, state)) => sequence.wrapping_add(u64::from(state == State::Published)),
             None => sequence_of_next(table, published)?,
         };
-        Some(Self { position: published, sequence, skipped: 0 })
+        Some(Self::at(published, sequence))
     }
 
     /// Position of the message to consume next.
@@ -179,7 +204,7 @@ impl Cursor {
     #[inline(always)]
     pub fn look<'t, T: SlotTable>(&mut self, table: &'t T) -> Look<'t> {
         loop {
-            let slot = slot_of(table, self.position);
+            let slot = self.slot(table);
             let generation = Generation::from_word(load_at(Point::R1, &slot.head.generation)); // R1, pairs with W2
             if generation == Generation::new(self.position, State::Published) {
                 return Look::Message(Found {
@@ -256,7 +281,7 @@ impl Cursor {
         let most = position.get().saturating_sub(self.position.get()) + self.skipped;
         let lost = sequence.wrapping_sub(self.sequence);
         let lost = if lost <= most && !is_missing(Point::LossInMessages) { lost } else { most };
-        *self = Self { position, sequence: self.sequence.wrapping_add(lost), skipped: 0 };
+        *self = Self::at(position, self.sequence.wrapping_add(lost));
         lost
     }
 }

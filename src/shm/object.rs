@@ -48,13 +48,18 @@ pub struct ObjectFacts {
 #[derive(Debug)]
 pub struct Segment {
     fd: TrackedFd,
-    mapping: Option<Mapping>,
+    mapping: Mapping,
 }
 
+/// Nothing is mapped if `len` is zero. (Not an `Option`, which each look at a slot would have to take apart.)
 #[derive(Debug)]
 struct Mapping {
     start: NonNull<u8>,
     len: usize,
+}
+
+impl Mapping {
+    const NONE: Self = Self { start: NonNull::dangling(), len: 0 };
 }
 
 // SAFETY: a mapping is an address range, usable from any thread; what is stored through it is the
@@ -65,6 +70,9 @@ unsafe impl Sync for Mapping {}
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.len == 0 {
+            return;
+        }
         // SAFETY: the range came from mmap and nothing derived from it outlives its owner (the views
         // borrow the Segment).
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
@@ -81,7 +89,7 @@ impl Segment {
             // SAFETY: `path` is a NUL-terminated string that outlives the call.
             unsafe { libc::shm_open(path.as_ptr(), flags, 0o600) }
         })?;
-        Ok(Self { fd, mapping: None })
+        Ok(Self { fd, mapping: Mapping::NONE })
     }
 
     /// Sets who may open the object. (The process's umask does not apply to what the user asked for by number.)
@@ -103,7 +111,7 @@ impl Segment {
             // SAFETY: `path` is a NUL-terminated string that outlives the call.
             unsafe { libc::shm_open(path.as_ptr(), mode | libc::O_CLOEXEC | libc::O_NONBLOCK, 0) }
         })?;
-        Ok(Self { fd, mapping: None })
+        Ok(Self { fd, mapping: Mapping::NONE })
     }
 
     /// The descriptor, for calls of this layer.
@@ -223,17 +231,14 @@ impl Segment {
         let Some(start) = NonNull::new(start.cast::<u8>()) else {
             return Err(SysError { call: "mmap", errno: libc::ENOMEM });
         };
-        self.mapping = Some(Mapping { start, len });
+        self.mapping = Mapping { start, len };
         Ok(())
     }
 
     /// The mapped range: its first byte and its length in bytes (zero before [`map`](Self::map)).
     #[inline(always)]
     pub fn mapped(&self) -> (NonNull<u8>, usize) {
-        match &self.mapping {
-            Some(mapping) => (mapping.start, mapping.len),
-            None => (NonNull::dangling(), 0),
-        }
+        (self.mapping.start, self.mapping.len)
     }
 
     /// Applies `backing` to the mapping.

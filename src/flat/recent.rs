@@ -1,0 +1,148 @@
+//! The batch that was read last, whose memory and arrays are used again when nobody else refers to them any more.
+//!
+//! To make the arrays of a small batch takes several times as long as to copy and check what is in them. Where a
+//! batch has its buffers in the same places as the one before, its arrays would be the same but for the contents of
+//! the memory that they refer to. So if all that was given out has been dropped, the next message is copied to that
+//! same memory, its contents are checked like any, and the same arrays are given out again.
+
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{BinaryType, ByteArrayType, LargeBinaryType, LargeUtf8Type, Utf8Type};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_buffer::Buffer;
+use arrow_data::UnsafeFlag;
+use arrow_schema::{ArrowError, DataType};
+
+use super::read::{check_offsets, column, require_nulls};
+use super::template::{Kind, Template};
+use crate::codec::{fault, in_field};
+use crate::sync;
+
+/// A batch, its memory and its arrays.
+#[derive(Debug)]
+pub(super) struct Recent {
+    /// What follows the metadata of its message: the body and the end of the stream.
+    rest: Buffer,
+    metadata: Vec<u64>,
+    columns: Vec<Column>,
+    /// How many refer to the memory; all of them are `rest` and the arrays in `columns`.
+    references: usize,
+    /// Whether nobody else can refer to the memory: a message was, or may be, put there that was not given out.
+    is_exclusive: bool,
+}
+
+#[derive(Debug, Default)]
+struct Column {
+    /// An array without nulls, and one with some, both over the same memory.
+    arrays: [Option<ArrayRef>; 2],
+    /// Which of them was given out last. The other has not been since it was last known that nobody has it.
+    given: usize,
+}
+
+impl Recent {
+    /// A message of which nothing is known yet, in memory that this process has allocated for it and to which nobody
+    /// else refers.
+    pub(super) fn new(rest: Buffer) -> Self {
+        let is_exclusive = rest.strong_count() == 1;
+        Self { rest, metadata: Vec::new(), columns: Vec::new(), references: 0, is_exclusive }
+    }
+
+    /// What was copied last.
+    pub(super) fn rest(&self) -> &Buffer {
+        &self.rest
+    }
+
+    /// The memory, for another message of so many bytes; `None` if it has not as many, or if somebody still refers to
+    /// it. What was given out before is gone then.
+    pub(super) fn room(&mut self, length: usize) -> Option<&mut [MaybeUninit<u8>]> {
+        if self.rest.len() != length || !self.make_exclusive() {
+            return None;
+        }
+        let start = self.rest.as_ptr().cast_mut().cast::<MaybeUninit<u8>>();
+        // SAFETY: the memory was allocated by this process for a copy, through whose pointer it is stored to. All buffers that
+        // refer to it are in `self`, which is borrowed: nobody reads it meanwhile.
+        Some(unsafe { std::slice::from_raw_parts_mut(start, length) })
+    }
+
+    /// Whether nobody else refers to the memory, from now until a batch is given out.
+    fn make_exclusive(&mut self) -> bool {
+        let is_dropped = |column: &mut Column| {
+            column.arrays[column.given].as_mut().is_some_and(|array| Arc::get_mut(array).is_some())
+        };
+        // Arrays that were not given out last are as they were when this was found before, and nobody can get at them.
+        self.is_exclusive = self.is_exclusive
+            || self.columns.iter_mut().all(is_dropped)
+                && self.rest.strong_count() == self.references;
+        // Whoever gave up a reference to the memory has read what it wanted before (`get_mut` does the same for arrays).
+        sync::acquire();
+        self.is_exclusive
+    }
+
+    /// The batch whose metadata this is and whose body is in the memory. After an error the rest is of no use.
+    ///
+    /// # Errors
+    /// As those of [`Template::read`].
+    pub(super) fn read(
+        &mut self,
+        template: &Template,
+        metadata: &[u64],
+    ) -> Result<RecordBatch, ArrowError> {
+        if !self.is_exclusive {
+            return Err(fault("no message was copied"));
+        }
+        if !template.are_alike(metadata, &self.metadata) {
+            self.columns.clear();
+            self.columns.resize_with(template.kinds.len(), Column::default);
+            self.metadata.clear();
+            self.metadata.extend_from_slice(metadata);
+        }
+        let (rows, mut buffers) = template.begin(metadata, &self.rest)?;
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for ((field, kind, nulls), known) in template.columns(metadata).zip(&mut self.columns) {
+            let named = |error| in_field(field.name(), error);
+            let nulls = nulls.in_column(field, rows).map_err(named)?;
+            known.given = usize::from(nulls != 0);
+            let array = &mut known.arrays[known.given];
+            match array {
+                Some(array) if array.null_count() == nulls => {
+                    buffers.pass(kind.buffers());
+                    check_again(array, kind).map_err(named)?;
+                }
+                _ => {
+                    let data_type = field.data_type();
+                    let made =
+                        column(data_type, kind, rows, nulls, &mut buffers, &UnsafeFlag::new());
+                    *array = Some(made.map_err(named)?);
+                }
+            }
+            columns.extend(array.clone());
+        }
+        // None of them has been given out yet.
+        self.references = self.rest.strong_count();
+        self.is_exclusive = false;
+        // SAFETY: as in `Template::read`: the arrays have been made for this schema and these metadata.
+        Ok(unsafe { RecordBatch::new_unchecked(template.schema.clone(), columns, rows) })
+    }
+}
+
+/// Whether an array is valid whose memory has other contents now.
+fn check_again(array: &ArrayRef, kind: Kind) -> Result<(), ArrowError> {
+    if let Some(nulls) = array.nulls() {
+        require_nulls(nulls.inner(), nulls.null_count())?;
+    }
+    match (kind, array.data_type()) {
+        (Kind::Fixed(_) | Kind::Bits, _) => Ok(()),
+        (Kind::Offsets32, DataType::Utf8) => check_bytes::<Utf8Type>(array),
+        (Kind::Offsets32, _) => check_bytes::<BinaryType>(array),
+        (Kind::Offsets64, DataType::LargeUtf8) => check_bytes::<LargeUtf8Type>(array),
+        (Kind::Offsets64, _) => check_bytes::<LargeBinaryType>(array),
+    }
+}
+
+fn check_bytes<T: ByteArrayType>(array: &ArrayRef) -> Result<(), ArrowError> {
+    let array = array.as_bytes::<T>();
+    check_offsets(array.value_offsets(), array.values())?;
+    T::validate(array.offsets(), array.values())
+}
