@@ -258,8 +258,10 @@ typedef struct qads_reader_options {
     uint8_t lock_memory;
     // 1: transparent huge pages are asked for. Usually 0.
     uint8_t huge_pages;
+    // 1: the ring is mapped writable, which some processors read faster; it takes the right to write. Usually 0.
+    uint8_t writable_mapping;
     // Zero.
-    uint8_t reserved[6];
+    uint8_t reserved[5];
 } qads_reader_options;
 
 // What a writer has done. Set struct_size before the call.

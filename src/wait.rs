@@ -36,12 +36,12 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 const FIRST_BLIND_SLEEP: Duration = Duration::from_micros(50);
 const LONGEST_BLIND_SLEEP: Duration = Duration::from_millis(1);
 /// Polls between two looks at the clock.
-const POLLS_PER_CLOCK: u32 = 64;
+pub(crate) const POLLS_PER_CLOCK: u32 = 64;
 
 /// What a waiting reader should do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Look again at once.
+    /// Look again at once, and up to [`POLLS_PER_CLOCK`] times.
     Poll,
     /// Look again, and at what changes rarely too.
     PollAll,
@@ -56,7 +56,8 @@ pub(crate) enum Step {
 pub(crate) struct Wait {
     strategy: WaitStrategy,
     timeout_ms: u64,
-    polls: u32,
+    /// Whether the last step was [`Step::Poll`].
+    has_polled: bool,
     /// Set at the first step that needs the time.
     started: Option<Instant>,
     blind_sleep: Duration,
@@ -64,7 +65,13 @@ pub(crate) struct Wait {
 
 impl Wait {
     pub(crate) fn new(strategy: WaitStrategy, timeout_ms: u64) -> Self {
-        Self { strategy, timeout_ms, polls: 0, started: None, blind_sleep: FIRST_BLIND_SLEEP }
+        Self {
+            strategy,
+            timeout_ms,
+            has_polled: false,
+            started: None,
+            blind_sleep: FIRST_BLIND_SLEEP,
+        }
     }
 
     /// Decides on the next step after a look that found nothing.
@@ -73,10 +80,8 @@ impl Wait {
         if self.timeout_ms == 0 {
             return Step::Expired;
         }
-        self.polls = self.polls.wrapping_add(1);
-        let sleeps_at_once = matches!(self.strategy, WaitStrategy::Sleep);
-        if !sleeps_at_once && !self.polls.is_multiple_of(POLLS_PER_CLOCK) {
-            std::hint::spin_loop();
+        self.has_polled ^= true;
+        if self.has_polled && !matches!(self.strategy, WaitStrategy::Sleep) {
             return Step::Poll;
         }
         let waited = self.started.get_or_insert_with(Instant::now).elapsed();

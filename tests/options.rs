@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use qadataswap::{QADataSwapError, ReaderOptions, Start, Writer, WriterOptions};
 use support::raw::{self, Raw, entry};
 use support::threads::{Thread, wait_until};
-use support::{Child, Parent, RingName};
+use support::{Child, Parent, RingName, inspect};
 
 #[test]
 fn child_process() {
@@ -199,10 +199,35 @@ fn a_reader_that_prefaults_maps_what_has_memory_and_fills_no_hole() {
     let without = ReaderOptions::new().attach(ring.name()).unwrap();
     assert!(resident() < allocated / 2, "{}", resident());
     drop(without);
-    let _with = ReaderOptions::new().prefault(true).attach(ring.name()).unwrap();
+    let with = ReaderOptions::new().prefault(true).attach(ring.name()).unwrap();
     // (The page of the next slot has been set aside but not been touched by anyone.)
     assert!(resident() + 4096 >= allocated, "{} of {allocated}", resident());
     assert_eq!(raw.allocated_bytes(), allocated, "the reader gave a hole memory");
+    drop((with, writer));
+    // Nor does one whose mapping is writable, like a writer's.
+    let options = ReaderOptions::new().prefault(true).writable_mapping(true);
+    let _with = options.attach(ring.name()).unwrap();
+    let resident = Mapping::of(&ring.data_path(), WRITERS).resident_kib() * 1024;
+    assert!(resident + 4096 >= allocated, "{resident} of {allocated}");
+    assert_eq!(raw.allocated_bytes(), allocated, "the reader gave a hole memory");
+}
+
+#[test]
+fn a_mapping_that_is_asked_to_be_writable_stays_so_when_the_ring_moves() {
+    let ring = RingName::new("writable");
+    let writer = WriterOptions::new(4).slot_capacity(64).create(ring.name()).unwrap();
+    let reader = ReaderOptions::new().writable_mapping(true).attach(ring.name()).unwrap();
+    let permissions = || -> Vec<_> {
+        let mappings = inspect::data_mappings(ring.name()).into_iter();
+        mappings.map(|mapping| mapping.permissions).collect()
+    };
+    assert_eq!(permissions(), ["rw-s", "rw-s"]);
+    let large = vec![7; 100_000];
+    writer.write(&large).unwrap();
+    assert_eq!(reader.read(0).unwrap(), Some(large));
+    assert_eq!(permissions(), ["rw-s", "rw-s"]);
+    let _by_default = ReaderOptions::new().attach(ring.name()).unwrap();
+    assert_eq!(permissions().iter().filter(|is| *is == "r--s").count(), 1);
 }
 
 #[test]

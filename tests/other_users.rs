@@ -99,6 +99,7 @@ fn be_refused_as_nobody(_: Parent, arguments: &[String]) {
         denied(unlink(name), name);
         assert_eq!(inspect::objects(name).len(), 2);
     }
+    denied(ReaderOptions::new().writable_mapping(true).attach(public), public);
     assert_eq!(create_reader(public).unwrap().read(0).unwrap().as_deref(), Some(&b"public"[..]));
 }
 

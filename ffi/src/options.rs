@@ -93,8 +93,10 @@ pub struct qads_reader_options {
     pub lock_memory: u8,
     /// 1: transparent huge pages are asked for. Usually 0.
     pub huge_pages: u8,
+    /// 1: the ring is mapped writable, which some processors read faster; it takes the right to write. Usually 0.
+    pub writable_mapping: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
 }
 
 /// What a writer has done. Set struct_size before the call.
@@ -268,7 +270,8 @@ const USUAL_READER: qads_reader_options = qads_reader_options {
     prefault: 0,
     lock_memory: 0,
     huge_pages: 0,
-    reserved: [0; 6],
+    writable_mapping: 0,
+    reserved: [0; 5],
 };
 
 /// Fills options with their usual values. Pass sizeof(qads_writer_options) for the size.
@@ -371,7 +374,8 @@ pub fn reader_options(given: *const qads_reader_options) -> Outcome<ReaderOption
         .register(flag(given.register_reader, "register_reader")?)
         .prefault(flag(given.prefault, "prefault")?)
         .lock_memory(flag(given.lock_memory, "lock_memory")?)
-        .huge_pages(flag(given.huge_pages, "huge_pages")?))
+        .huge_pages(flag(given.huge_pages, "huge_pages")?)
+        .writable_mapping(flag(given.writable_mapping, "writable_mapping")?))
 }
 
 /// Gives a writer's statistics.

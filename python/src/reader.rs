@@ -204,7 +204,7 @@ impl Reader {
 impl Reader {
     #[new]
     #[pyo3(signature = (name, *, start, wait, spin_us, on_overrun, attach_timeout_ms, register, lossless,
-                        max_leases, prefault, lock_memory, huge_pages))]
+                        max_leases, prefault, lock_memory, huge_pages, writable_mapping))]
     #[expect(clippy::too_many_arguments, reason = "keyword options")]
     fn new(
         py: Python<'_>,
@@ -220,6 +220,7 @@ impl Reader {
         prefault: bool,
         lock_memory: bool,
         huge_pages: bool,
+        writable_mapping: bool,
     ) -> PyResult<Self> {
         let rule = "microseconds, 0 or more";
         let spin_us = options::number(py, "spin_us", rule, Some(spin_us))?.unwrap_or(0);
@@ -234,7 +235,8 @@ impl Reader {
             .max_leases(leases as usize)
             .prefault(prefault)
             .lock_memory(lock_memory)
-            .huge_pages(huge_pages);
+            .huge_pages(huge_pages)
+            .writable_mapping(writable_mapping);
         let limit =
             TimeLimit::new(options::milliseconds(py, "attach_timeout_ms", attach_timeout_ms)?);
         loop {

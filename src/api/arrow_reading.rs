@@ -128,10 +128,10 @@ impl Reader {
             };
             match arrived.map(&make) {
                 Ok(Ok(made)) => Taken::Held(Ok(made)),
-                Ok(Err(found)) => Taken::Refused(QADataSwapError::NotOneBatch { found }),
+                Ok(Err(found)) => Taken::Refused(Box::new(QADataSwapError::NotOneBatch { found })),
                 // What can be read once it is copied to where it is aligned is not malformed.
                 Err(_) if decode_stream(stream, Reading::Copy).is_ok() => {
-                    Taken::Refused(QADataSwapError::NotAligned)
+                    Taken::Refused(Box::new(QADataSwapError::NotAligned))
                 }
                 Err(error) => Taken::Held(Err(error)),
             }

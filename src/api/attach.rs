@@ -1,6 +1,6 @@
 //! How a reader gets its ring, and how it follows the ring to another segment.
 //!
-//! *Attach*: the object is opened read-only and its header checked; while there is no object, or none
+//! *Attach*: the object is opened read-only (unless a writable mapping is asked for) and its header checked; while there is no object, or none
 //! that is ready, the reader tries again until its time is up.
 //!
 //! *Following*: a rollover gives the ring's name to another segment of the same ring. A reader that has
@@ -53,19 +53,20 @@ pub(super) fn data_segment(name: &RingName, options: &ReaderOptions) -> Result<D
 pub(super) fn try_data_segment(name: &RingName, options: &ReaderOptions) -> Result<DataSegment> {
     let on_ring = |error: SysError| error.on_ring(name.as_str());
     let object = name.data_object();
-    let segment = match Segment::open(&object, Access::Read) {
+    let access = if options.writable_mapping { Access::ReadWritable } else { Access::Read };
+    let segment = match Segment::open(&object, access) {
         // A creator gives its object the mode asked for after opening it (the umask may have taken it
         // away) and its size after that: without a size, the denial does not count yet.
         Err(error) if error.errno == libc::EACCES => {
             if shm::is_empty(&object) {
                 return Err(QADataSwapError::ReadTimeout);
             }
-            Segment::open(&object, Access::Read)
+            Segment::open(&object, access)
         }
         result => result,
     }
     .map_err(on_ring)?;
-    let data = DataSegment::attach(segment, Access::Read, options.backing)
+    let data = DataSegment::attach(segment, access, options.backing)
         .map_err(on_ring)?
         .map_err(|(fault, _)| header_fault(name, fault))?;
     check_published(&data).map_err(|fault| header_fault(name, fault))?;

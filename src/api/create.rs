@@ -33,8 +33,9 @@ pub(super) struct Ring {
     pub(super) publisher: Publisher,
     /// Bytes of each slot, from its start, that have memory.
     slot_memory: Vec<u32>,
-    /// The template of the stream that is in each slot; 0 if none is. Empty as long as there are no templates.
-    slot_templates: Vec<u64>,
+    /// The template of the last stream that was stored to each slot, and its position. Empty as long as there are no
+    /// templates.
+    slot_templates: Vec<(u64, Position)>,
 }
 
 impl Ring {
@@ -45,18 +46,32 @@ impl Ring {
         Self { data, publisher, slot_memory, slot_templates: Vec::new() }
     }
 
-    /// The claimed slot is about to be stored to. Returns the template of the stream that is in it.
-    #[inline(always)]
-    pub(super) fn take_template(&mut self) -> u64 {
-        let known = self.slot_templates.get_mut(self.publisher.index() as usize);
-        known.map_or(0, std::mem::take)
+    /// The template of the stream that is in the claimed slot; 0 if none is, or if something else was stored there
+    /// since.
+    #[cfg(feature = "arrow")]
+    pub(super) fn template_in_slot(&self) -> u64 {
+        let next = self.publisher.position().get();
+        match self.slot_templates.get(self.publisher.index() as usize) {
+            Some((template, position)) if position.get() + self.data.slot_count() == next => {
+                *template
+            }
+            _ => 0,
+        }
     }
 
     /// The claimed slot holds a stream of this template.
     #[cfg(feature = "arrow")]
     pub(super) fn set_template(&mut self, template: u64) {
-        self.slot_templates.resize(self.slot_memory.len(), 0);
-        self.slot_templates[self.publisher.index() as usize] = template;
+        self.slot_templates.resize(self.slot_memory.len(), (0, Position::new(0)));
+        self.slot_templates[self.publisher.index() as usize] =
+            (template, self.publisher.position());
+    }
+
+    /// Whatever will be stored to the claimed slot need not be published.
+    pub(super) fn forget_template(&mut self) {
+        if let Some(known) = self.slot_templates.get_mut(self.publisher.index() as usize) {
+            known.0 = 0;
+        }
     }
 
     /// Makes sure that the first `bytes` of the next slot have memory, and the head of the slot after
@@ -64,12 +79,21 @@ impl Ring {
     /// that has no memory and cannot get any kills (SIGBUS).
     #[inline(always)]
     pub(super) fn allocate(&mut self, bytes: usize) -> Result<(), SysError> {
-        let (index, after) = (self.publisher.index(), self.publisher.index_after(&self.data));
-        if self.slot_memory[index as usize] < bytes as u32 {
-            self.allocate_slot(index, bytes as u64)?;
+        // A slot that has memory has had it since the one after it has.
+        if self.slot_memory[self.publisher.index() as usize] >= bytes as u32 {
+            return Ok(());
         }
+        self.allocate_next(bytes)
+    }
+
+    #[cold]
+    fn allocate_next(&mut self, bytes: usize) -> Result<(), SysError> {
+        let (index, after) = (self.publisher.index(), self.publisher.index_after(&self.data));
         if self.slot_memory[after as usize] == 0 {
             self.allocate_slot(after, 1)?;
+        }
+        if self.slot_memory[index as usize] < bytes as u32 {
+            self.allocate_slot(index, bytes as u64)?;
         }
         Ok(())
     }

@@ -26,7 +26,7 @@ const MOST_RECLAIMED: u32 = 128;
 /// Most positions that one write passes over: many times as many as there can be leases.
 const MOST_SKIPS: u64 = 16 * 64 * LEASES_PER_ENTRY as u64;
 /// Publishes between two questions whether the owner of an entry that costs them something lives.
-const PUBLISHES_PER_QUESTION: u16 = 1024;
+pub(super) const PUBLISHES_PER_QUESTION: u64 = 1024;
 
 /// What holds have made this writer do.
 #[derive(Debug)]
@@ -37,8 +37,6 @@ pub(super) struct HoldStats {
     pub(super) reclaimed: u64,
     /// By entry: looks at its leases before the kernel is asked again.
     looks_left: [u8; 64],
-    /// Publishes before the next entry is asked about.
-    publishes_left: u16,
     /// The entry that was asked about last.
     asked: usize,
 }
@@ -51,16 +49,8 @@ impl HoldStats {
             evictions: 0,
             reclaimed: 0,
             looks_left: [0; 64],
-            publishes_left: PUBLISHES_PER_QUESTION,
             asked: 0,
         }
-    }
-
-    /// Counts a publish; whether it is time to ask about an entry.
-    #[inline(always)]
-    pub(super) fn is_time_to_ask(&mut self) -> bool {
-        self.publishes_left -= 1;
-        self.publishes_left == 0
     }
 }
 
@@ -282,7 +272,6 @@ impl Inner {
     /// gate. One that is never in the way would otherwise not be found dead.
     #[cold]
     pub(super) fn ask_about_next_entry(&mut self) {
-        self.holds.publishes_left = PUBLISHES_PER_QUESTION;
         let entries = hold::holding(&self.control);
         let next = entries.iter().find(|index| *index > self.holds.asked);
         if let Some(index) = next.or_else(|| entries.iter().next()) {

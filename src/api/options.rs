@@ -390,6 +390,7 @@ pub struct ReaderOptions {
     pub(crate) register: bool,
     pub(crate) lossless: bool,
     pub(crate) max_leases: usize,
+    pub(crate) writable_mapping: bool,
     pub(crate) backing: Backing,
 }
 
@@ -420,6 +421,7 @@ impl ReaderOptions {
             register: true,
             lossless: false,
             max_leases: DEFAULT_MAX_LEASES,
+            writable_mapping: false,
             backing: Backing::default(),
         }
     }
@@ -574,6 +576,29 @@ impl ReaderOptions {
     /// ```
     pub fn prefault(mut self, yes: bool) -> Self {
         self.backing.prefault = yes;
+        self
+    }
+
+    /// Map the ring writable, although nothing is ever stored to it.
+    ///
+    /// A line that another core has changed comes to a core that may store to it about a third sooner, on processors
+    /// where this was measured (AMD EPYC, see `docs/performance.md`). The price is that a stray store of this process
+    /// can spoil the ring for everybody, which a read-only mapping rules out; so it is off unless asked for. It takes
+    /// the right to write to the ring: attaching fails with [`PermissionDenied`](QADataSwapError::PermissionDenied)
+    /// otherwise.
+    ///
+    /// ```
+    /// use qadataswap::ReaderOptions;
+    ///
+    /// let options = ReaderOptions::new().writable_mapping(true);
+    /// # let name = format!("doc-reader-option-writable-{}", std::process::id());
+    /// # let writer = qadataswap::create_writer(&name, 4)?;
+    /// let reader = options.attach(&name)?;
+    /// # writer.unlink()?;
+    /// # Ok::<(), qadataswap::QADataSwapError>(())
+    /// ```
+    pub fn writable_mapping(mut self, yes: bool) -> Self {
+        self.writable_mapping = yes;
         self
     }
 

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use super::arrow_reading::Arrived;
 use super::observe::MessageKind;
 use super::reading::{Gate, Inner};
-use super::source::{Source, Taken};
+use super::source::{Taken, Tried};
 use super::{Lease, ReaderOptions, ReaderStats, check_fork};
 #[cfg(feature = "arrow")]
 use crate::codec::Reading;
@@ -19,7 +19,7 @@ use crate::name::RingName;
 use crate::ring::consume::{Found, Look, Message};
 use crate::ring::{Descriptor, words};
 use crate::shm;
-use crate::wait::{Step, Wait};
+use crate::wait::{POLLS_PER_CLOCK, Step, Wait, WaitStrategy};
 
 /// Copies in a row that may be spoilt by the writer before the time limit is looked at.
 const FREE_RETRIES: u32 = 64;
@@ -132,7 +132,8 @@ impl Reader {
             let available_bytes = buffer.len();
             let Some(out) = buffer.get_mut(..message.length) else {
                 let needed_bytes = message.length;
-                return Err(QADataSwapError::BufferTooSmall { needed_bytes, available_bytes });
+                let error = QADataSwapError::BufferTooSmall { needed_bytes, available_bytes };
+                return Err(Box::new(error));
             };
             words::load(message.words, as_uninit(out));
             Ok(message.length)
@@ -163,7 +164,7 @@ impl Reader {
         let read = self.copy(timeout_ms, |_, message| {
             let (found_bytes, expected_bytes) = (message.length, buffer.len());
             if found_bytes != expected_bytes {
-                return Err(QADataSwapError::SizeMismatch { found_bytes, expected_bytes });
+                return Err(size_mismatch(found_bytes, expected_bytes));
             }
             words::load(message.words, as_uninit(buffer));
             Ok(())
@@ -248,24 +249,21 @@ impl Reader {
     #[cfg(feature = "typed")]
     #[inline]
     pub fn read_value<T: zerocopy::FromBytes>(&self, timeout_ms: u64) -> Result<Option<T>> {
-        self.copy(timeout_ms, |_, message| {
-            let expected_bytes = size_of::<T>();
-            if message.length != expected_bytes {
-                let found_bytes = message.length;
-                return Err(QADataSwapError::SizeMismatch { found_bytes, expected_bytes });
+        let mut value = MaybeUninit::<T>::uninit();
+        let read = self.copy(timeout_ms, |_, message| {
+            let (found_bytes, expected_bytes) = (message.length, size_of::<T>());
+            if found_bytes != expected_bytes {
+                return Err(size_mismatch(found_bytes, expected_bytes));
             }
-            let mut value = MaybeUninit::<T>::uninit();
+            let start = value.as_mut_ptr().cast::<MaybeUninit<u8>>();
             // SAFETY: the slice covers exactly `value`, whose bytes need not be initialised.
-            let bytes = unsafe {
-                std::slice::from_raw_parts_mut(
-                    value.as_mut_ptr().cast::<MaybeUninit<u8>>(),
-                    expected_bytes,
-                )
-            };
-            words::load(message.words, bytes);
-            // SAFETY: every byte was initialised, and any bytes are a value of T (FromBytes).
-            Ok(unsafe { value.assume_init() })
-        })
+            words::load(message.words, unsafe {
+                std::slice::from_raw_parts_mut(start, expected_bytes)
+            });
+            Ok(())
+        })?;
+        // SAFETY: after a copy every byte was initialised, and any bytes are a value of T (FromBytes).
+        Ok(read.map(|()| unsafe { value.assume_init() }))
     }
 
     /// Reads the next message as one record batch: as it was published, or its batches concatenated if
@@ -640,7 +638,7 @@ impl Reader {
     pub(super) fn copy<R>(
         &self,
         timeout_ms: u64,
-        mut copy: impl FnMut(&Found<'_>, &Message<'_>) -> Result<R>,
+        mut copy: impl FnMut(&Found<'_>, &Message<'_>) -> Tried<R>,
     ) -> Result<Option<R>> {
         self.receive(timeout_ms, |_, found, message| Taken::Copied(copy(found, message)))
     }
@@ -652,7 +650,9 @@ impl Reader {
         mut then: impl FnMut(Lease) -> Taken<R>,
     ) -> Result<Option<R>> {
         self.check_can_lease()?;
-        self.receive(timeout_ms, |source, found, message| source.lease(found, message, &mut then))
+        self.receive(timeout_ms, |inner, found, message| {
+            inner.source().lease(found, message, &mut then)
+        })
     }
 
     /// Waits for the next message and has `take` take it.
@@ -660,31 +660,33 @@ impl Reader {
     fn receive<R>(
         &self,
         timeout_ms: u64,
-        mut take: impl FnMut(&Source<'_>, &Found<'_>, &Message<'_>) -> Taken<R>,
+        mut take: impl FnMut(&Inner, &Found<'_>, &Message<'_>) -> Taken<R>,
     ) -> Result<Option<R>> {
         check_fork(self.made_in)?;
         let inner = &mut *self.inner.borrow_mut();
         if let Gate::Lost { lost } = inner.gate {
             return Err(QADataSwapError::Evicted { lost });
         }
-        let mut wait = Wait::new(inner.options.wait, timeout_ms);
+        if timeout_ms != 0 && inner.options.wait != WaitStrategy::Sleep {
+            inner.cursor.watch(&*inner.data, POLLS_PER_CLOCK);
+        }
+        let mut wait = None;
         let mut retries = 0;
         let mut left_at = None;
         loop {
             match inner.cursor.look(&*inner.data) {
                 Look::Message(found) => {
-                    let taken =
-                        found.message().map(|message| take(&inner.source(), &found, &message));
+                    let taken = found.message().map(|message| take(inner, &found, &message));
                     match taken {
                         Ok(Taken::Held(value)) => {
                             let missing = inner.cursor.advance(&found);
                             inner.count_consumed(missing);
                             return Ok(Some(value));
                         }
-                        Ok(Taken::Refused(error)) => return Err(error),
+                        Ok(Taken::Refused(error)) => return Err(*error),
                         Ok(Taken::Copied(copied)) if found.is_intact() => {
                             crash::point("consume: copied");
-                            let value = copied?;
+                            let value = copied.map_err(|error| *error)?;
                             let missing = inner.cursor.advance(&found);
                             inner.count_consumed(missing);
                             return Ok(Some(value));
@@ -707,7 +709,8 @@ impl Reader {
                     }
                 }
                 Look::Nothing => {
-                    if !inner.wait(&mut wait)? {
+                    let new = || Wait::new(inner.options.wait, timeout_ms);
+                    if !inner.wait(wait.get_or_insert_with(new))? {
                         inner.count_timeout();
                         return Ok(None);
                     }
@@ -724,7 +727,8 @@ impl Reader {
                     }
                 }
                 inner.check_lapping()?;
-                if wait.step(false) == Step::Expired {
+                let new = || Wait::new(inner.options.wait, timeout_ms);
+                if wait.get_or_insert_with(new).step(false) == Step::Expired {
                     inner.count_timeout();
                     return Ok(None);
                 }
@@ -734,6 +738,11 @@ impl Reader {
 }
 
 /// A buffer seen as memory to be filled.
+#[cold]
+fn size_mismatch(found_bytes: usize, expected_bytes: usize) -> Box<QADataSwapError> {
+    Box::new(QADataSwapError::SizeMismatch { found_bytes, expected_bytes })
+}
+
 fn as_uninit(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     let (start, len) = (bytes.as_mut_ptr(), bytes.len());
     // SAFETY: same memory, same length, and u8 has the layout of MaybeUninit<u8>; the only function

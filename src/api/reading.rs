@@ -16,7 +16,7 @@ use crate::ring::consume::{Cursor, Look};
 use crate::ring::{Position, wake};
 use crate::shm;
 use crate::sync::{AtomicU64, Ordering, load_acquire, load_acquire_u32};
-use crate::wait::{Step, Wait, futex_wait};
+use crate::wait::{POLLS_PER_CLOCK, Step, Wait, futex_wait};
 
 /// How often a reader that finds nothing looks whether its segment still is the ring's.
 const ORPHAN_CHECK: Duration = Duration::from_millis(100);
@@ -157,6 +157,7 @@ impl Inner {
         }
         let step = wait.step(self.registration.is_ok());
         if step == Step::Poll {
+            self.cursor.watch(&*self.data, POLLS_PER_CLOCK);
             return Ok(true);
         }
         self.wait_slowly(step)

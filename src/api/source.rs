@@ -11,14 +11,18 @@ use crate::name::RingName;
 use crate::ring::Position;
 use crate::ring::consume::{Found, Message};
 
+/// The outcome of a copy. An error is as large as a message that takes a nanosecond to copy; in a box it need not be
+/// handed on in memory.
+pub(super) type Tried<R> = std::result::Result<R, Box<QADataSwapError>>;
+
 /// What became of a message that was found.
 pub(super) enum Taken<R> {
     /// It was copied, or refused, by what may have been torn: counts if the slot is intact afterwards.
-    Copied(Result<R>),
+    Copied(Tried<R>),
     /// It is leased, so that it counts whatever has become of the slot.
     Held(R),
     /// It is leased or was not looked at, and stays unconsumed.
-    Refused(QADataSwapError),
+    Refused(Box<QADataSwapError>),
     /// It was overwritten meanwhile, or cannot be leased yet.
     Again,
 }
@@ -65,15 +69,16 @@ impl Source<'_> {
     ) -> Taken<R> {
         let registration = match self.registration() {
             Ok(registration) => registration,
-            Err(error) => return Taken::Refused(error),
+            Err(error) => return Taken::Refused(Box::new(error)),
         };
         match self.may_lease(registration, found.position()) {
             Ok(true) => {}
             Ok(false) => return Taken::Again,
-            Err(error) => return Taken::Refused(error),
+            Err(error) => return Taken::Refused(Box::new(error)),
         }
         let Some(number) = registration.take_lease(self.max_leases) else {
-            return Taken::Refused(QADataSwapError::TooManyLeases { limit: self.max_leases });
+            let error = QADataSwapError::TooManyLeases { limit: self.max_leases };
+            return Taken::Refused(Box::new(error));
         };
         Lease::new(self.data, registration, number, found, message).map_or(Taken::Again, then)
     }

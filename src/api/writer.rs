@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::create::{Ring, end, grown};
-use super::held::HoldStats;
+use super::held::{HoldStats, PUBLISHES_PER_QUESTION};
 use super::{OnSlowReader, Reservation, WriterOptions, WriterStats, check_fork, remove_objects};
 use crate::error::Result;
 use crate::layout::{ControlSegment, RingState, SlotTable};
@@ -54,7 +54,8 @@ pub(super) struct Inner {
     pub(super) ring: Ring,
     pub(super) control: ControlSegment,
     pub(super) holds: HoldStats,
-    published: u64,
+    /// Messages of writers before this one.
+    first_sequence: u64,
     published_bytes: u64,
     wakes: u64,
     pub(super) rollovers: u64,
@@ -83,12 +84,7 @@ impl Writer {
     #[inline]
     pub fn write(&self, message: &[u8]) -> Result<()> {
         check_fork(self.made_in)?;
-        let inner = &mut *self.inner.borrow_mut();
-        let descriptor = Descriptor::BYTES;
-        inner.claim(descriptor, message.len())?;
-        words::store(inner.claimed(descriptor), message);
-        inner.publish(descriptor, message.len());
-        Ok(())
+        self.inner.borrow_mut().write(Descriptor::BYTES, message)
     }
 
     /// Publishes the bytes of one value of a fixed-size type.
@@ -145,6 +141,7 @@ impl Writer {
         check_fork(self.made_in)?;
         let inner = self.inner.get_mut();
         inner.claim(Descriptor::BYTES, len)?;
+        inner.ring.forget_template();
         Ok(Reservation::new(inner, len))
     }
 
@@ -240,12 +237,7 @@ impl Writer {
     /// ```
     pub fn write_ipc_stream(&self, stream: &[u8]) -> Result<()> {
         check_fork(self.made_in)?;
-        let inner = &mut *self.inner.borrow_mut();
-        let descriptor = Descriptor::ARROW_STREAM;
-        inner.claim(descriptor, stream.len())?;
-        words::store(inner.claimed(descriptor), stream);
-        inner.publish(descriptor, stream.len());
-        Ok(())
+        self.inner.borrow_mut().write(Descriptor::ARROW_STREAM, stream)
     }
 
     /// Ends the ring: readers consume what is in it and are then told
@@ -372,7 +364,7 @@ impl Writer {
     pub fn stats(&self) -> WriterStats {
         let inner = self.inner.borrow();
         WriterStats {
-            published: inner.published,
+            published: inner.ring.publisher.sequence().wrapping_sub(inner.first_sequence),
             published_bytes: inner.published_bytes,
             message_count: inner.ring.publisher.sequence(),
             position: inner.ring.publisher.position().get(),
@@ -398,10 +390,10 @@ impl Inner {
         Self {
             name,
             options,
+            first_sequence: ring.publisher.sequence(),
             ring,
             control,
             holds: HoldStats::new(),
-            published: 0,
             published_bytes: 0,
             wakes: 0,
             rollovers: 0,
@@ -414,18 +406,6 @@ impl Inner {
     /// and that nobody holds.
     #[inline(always)]
     pub(super) fn claim(&mut self, descriptor: Descriptor, len: usize) -> Result<()> {
-        self.claim_for_template(descriptor, len).map(|_| ())
-    }
-
-    /// [`claim`](Self::claim), and the template of the stream that is in the slot, or 0.
-    #[inline(always)]
-    fn claim_for_template(&mut self, descriptor: Descriptor, len: usize) -> Result<u64> {
-        self.claim_slot(descriptor, len)?;
-        Ok(self.ring.take_template())
-    }
-
-    #[inline(always)]
-    fn claim_slot(&mut self, descriptor: Descriptor, len: usize) -> Result<()> {
         if len as u64 > self.ring.data.geometry().payload_capacity {
             let wanted = grown(&self.options, self.ring.data.geometry(), len)?;
             return self.claim_in_larger_segment(descriptor.offset_bytes() + len, wanted);
@@ -439,7 +419,7 @@ impl Inner {
         }
         match publisher.claim(data, &self.control, EntryMask::NONE) {
             Claim::Claimed => {
-                if self.holds.is_time_to_ask() {
+                if publisher.position().get().is_multiple_of(PUBLISHES_PER_QUESTION) {
                     self.ask_about_next_entry();
                 }
                 Ok(())
@@ -460,6 +440,18 @@ impl Inner {
             .map_err(|error| error.on_allocation(self.name.as_str(), bytes as u64))
     }
 
+    /// Publishes these bytes.
+    #[inline(always)]
+    fn write(&mut self, descriptor: Descriptor, message: &[u8]) -> Result<()> {
+        self.claim(descriptor, message.len())?;
+        let Ring { data, publisher, .. } = &mut self.ring;
+        let slot = data.slot(publisher.index());
+        words::store(&slot.payload[descriptor.first_word..], message);
+        publisher.publish_slot(data, slot, descriptor, message.len() as u32);
+        self.after_publish(message.len());
+        Ok(())
+    }
+
     /// The words of the slot that was claimed, from the message's first on.
     #[inline(always)]
     pub(super) fn claimed(&self, descriptor: Descriptor) -> &[AtomicU64] {
@@ -470,7 +462,11 @@ impl Inner {
     #[inline(always)]
     pub(super) fn publish(&mut self, descriptor: Descriptor, len: usize) {
         self.ring.publisher.publish(&self.ring.data, descriptor, len as u32);
-        self.published += 1;
+        self.after_publish(len);
+    }
+
+    #[inline(always)]
+    fn after_publish(&mut self, len: usize) {
         self.published_bytes += len as u64;
         let live = self.ring.data.live();
         if wake::must_wake(live, self.control.waiters()) {
@@ -492,7 +488,8 @@ impl Inner {
             len = self.templates.template(number).plan_tightly(batch);
         }
         let descriptor = Descriptor::NOTED_STREAM;
-        let in_slot = self.claim_for_template(descriptor, len)?;
+        self.claim(descriptor, len)?;
+        let in_slot = self.ring.template_in_slot();
         // Relaxed: stored by this writer only.
         let epoch = self.ring.data.header().owner.epoch.load(Ordering::Relaxed);
         let id = epoch << 32 | number;

@@ -9,6 +9,8 @@
 //!   anything else            not published yet
 //! ```
 
+use std::hint::spin_loop;
+
 use super::{Descriptor, Generation, Position, State, slot_of};
 #[cfg(feature = "arrow")]
 use super::{MessageKind, Note};
@@ -47,20 +49,14 @@ pub enum Start {
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
     position: Position,
-    /// Where `position` was looked for last.
-    slot: SlotIndex,
+    /// `position % slot_count`, kept because a division costs more than a comparison.
+    index: u64,
+    /// Slots of the segment that `index` is for; 0 if it is to be found out.
+    slot_count: u64,
     /// Sequence that the message at `position` will have if none is lost.
     sequence: u64,
     /// Positions passed over since the last message.
     skipped: u64,
-}
-
-/// The slot of a position, kept because a division, at every look, costs more than two comparisons.
-#[derive(Clone, Copy, Debug)]
-struct SlotIndex {
-    position: Position,
-    slot_count: u64,
-    index: u64,
 }
 
 /// What a look at the ring finds.
@@ -149,18 +145,24 @@ impl<'t> Found<'t> {
 
 impl Cursor {
     fn at(position: Position, sequence: u64) -> Self {
-        let slot = SlotIndex { position, slot_count: 0, index: 0 };
-        Self { position, slot, sequence, skipped: 0 }
+        Self { position, index: 0, slot_count: 0, sequence, skipped: 0 }
     }
 
     /// The slot of the cursor's position.
     #[inline(always)]
     fn slot<'t, T: SlotTable>(&mut self, table: &'t T) -> Slot<'t> {
-        let (position, slot_count) = (self.position, table.slot_count());
-        if self.slot.position != position || self.slot.slot_count != slot_count {
-            self.slot = SlotIndex { position, slot_count, index: position.index(slot_count) };
+        let slot_count = table.slot_count();
+        if self.slot_count != slot_count {
+            self.slot_count = slot_count;
+            self.index = self.position.index(slot_count);
         }
-        table.slot(self.slot.index)
+        table.slot(self.index)
+    }
+
+    #[inline(always)]
+    fn step(&mut self) {
+        self.position = self.position.next();
+        self.index = if self.index + 1 < self.slot_count { self.index + 1 } else { 0 };
     }
 
     /// A cursor for a reader that attaches now, at `floor` at the earliest (which is not after the next
@@ -222,8 +224,23 @@ impl Cursor {
             if generation != Generation::new(self.position, State::Skipped) {
                 return Look::Nothing;
             }
-            self.position = self.position.next();
+            self.step();
             self.skipped += 1;
+        }
+    }
+
+    /// Looks at nothing but the generation until there is something to find, or `looks` times: what takes long to be
+    /// found is found the sooner the shorter a look is.
+    #[inline(always)]
+    pub fn watch<T: SlotTable>(&mut self, table: &T, looks: u32) {
+        let generation = &self.slot(table).head.generation;
+        let least = Generation::new(self.position, State::Published).word();
+        for _ in 0..looks {
+            // Relaxed: the look that follows is the one that counts.
+            if generation.load(Ordering::Relaxed) >= least {
+                return;
+            }
+            spin_loop();
         }
     }
 
@@ -235,7 +252,7 @@ impl Cursor {
         // There is at most a message for each position; a sequence that says otherwise is damaged.
         let missing = if missing <= self.skipped { missing } else { 0 };
         self.sequence = self.sequence.wrapping_add(missing).wrapping_add(1);
-        self.position = self.position.next();
+        self.step();
         self.skipped = 0;
         missing
     }

@@ -93,15 +93,27 @@ impl Publisher {
         holds: &H,
         given_up: EntryMask,
     ) -> Claim {
+        // Where the slot is is worked out here: nothing after the fence begins before it is over.
+        let slot = table.slot(self.index);
         if let Err(gated) = self.pass_gates(table, holds, given_up) {
             return Claim::Gated(gated);
         }
         crash::point("claim: gates passed");
         let leasing = hold::leasing(holds);
         if leasing.is_empty() {
-            self.claim_unheld(table);
+            self.take(slot);
             return Claim::Claimed;
         }
+        self.claim_unless_leased(table, holds, leasing)
+    }
+
+    /// The rest of a claim where somebody may lease slots.
+    fn claim_unless_leased<T: SlotTable, H: HoldTable>(
+        &mut self,
+        table: &T,
+        holds: &H,
+        leasing: EntryMask,
+    ) -> Claim {
         // Before anything is stored, so that a write that is refused has cost nobody a message.
         let leased = hold::leased(table, holds, leasing, self.index);
         if !leased.is_empty() {
@@ -165,13 +177,18 @@ impl Publisher {
     #[inline(always)]
     pub fn claim_unheld<'t, T: SlotTable>(&self, table: &'t T) -> Slot<'t> {
         let slot = table.slot(self.index);
+        self.take(slot);
+        slot
+    }
+
+    #[inline(always)]
+    fn take(&self, slot: Slot<'_>) {
         // Relaxed: the fence orders it before every payload store that follows.
         slot.head
             .generation
             .store(Generation::new(self.next, State::Writing).word(), Ordering::Relaxed);
         crash::point("claim: writing stored");
         fence(Point::W1, Ordering::Release); // W1, pairs with R2
-        slot
     }
 
     /// Passes over the next position, whose slot is leased: nothing but its head changes.
@@ -195,8 +212,19 @@ impl Publisher {
     /// Publishes the message of `length` bytes stored into the claimed slot.
     #[inline(always)]
     pub fn publish<T: SlotTable>(&mut self, table: &T, descriptor: Descriptor, length: u32) {
+        self.publish_slot(table, table.slot(self.index), descriptor, length);
+    }
+
+    /// [`publish`](Self::publish) for who has the slot at hand.
+    #[inline(always)]
+    pub fn publish_slot<T: SlotTable>(
+        &mut self,
+        table: &T,
+        slot: Slot<'_>,
+        descriptor: Descriptor,
+        length: u32,
+    ) {
         crash::point("publish: payload stored");
-        let slot = table.slot(self.index);
         // Relaxed, like the payload: all of it is ordered by W2.
         slot.head.sequence.store(self.sequence, Ordering::Relaxed);
         slot.head.length.store(length, Ordering::Relaxed);

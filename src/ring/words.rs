@@ -12,9 +12,9 @@ use crate::sync::{AtomicU64, Ordering};
 
 const WORD: usize = 8;
 
-/// From this many bytes on runs are copied in inline assembly.
+/// From this many words on runs are copied in inline assembly.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
-const LONG_BYTES: usize = 64;
+const LONG_WORDS: usize = 8;
 /// From this many bytes on it is by the string instruction, which takes a while to begin.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const STRING_BYTES: usize = 4096;
@@ -23,7 +23,7 @@ const STRING_BYTES: usize = 4096;
 ///
 /// # Panics
 /// If `bytes` does not fit; callers have checked that it does.
-#[inline]
+#[inline(always)]
 pub fn store(words: &[AtomicU64], bytes: &[u8]) {
     assert!(bytes.len() <= words.len() * WORD, "message exceeds the slot");
     // A copy has no named step, so that a test which wants a writer to die in the middle of one gets two.
@@ -47,7 +47,7 @@ fn store_run(words: &[AtomicU64], bytes: &[u8]) {
         words[chunks.len()].store(partial(tail), Ordering::Relaxed);
     }
     #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
-    if bytes.len() >= LONG_BYTES {
+    if chunks.len() >= LONG_WORDS {
         // SAFETY: `words` covers all of `chunks`, and its atomics may be stored to through a shared reference.
         return unsafe {
             copy_long(chunks.as_ptr().cast(), words.as_ptr().cast_mut().cast(), chunks.len())
@@ -139,7 +139,7 @@ pub fn load_all(words: &[AtomicU64], out: &mut [u64]) {
 ///
 /// # Panics
 /// If `out` is longer than `words`; callers have checked that it is not.
-#[inline]
+#[inline(always)]
 pub fn load(words: &[AtomicU64], out: &mut [MaybeUninit<u8>]) {
     assert!(out.len() <= words.len() * WORD, "message exceeds the slot");
     let (chunks, tail) = out.as_chunks_mut::<WORD>();
@@ -148,7 +148,7 @@ pub fn load(words: &[AtomicU64], out: &mut [MaybeUninit<u8>]) {
         fill(tail, words[chunks.len()].load(Ordering::Relaxed));
     }
     #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
-    if chunks.len() >= LONG_BYTES / WORD {
+    if chunks.len() >= LONG_WORDS {
         // SAFETY: `words` covers as many as there are chunks, and `out` is ours to write.
         return unsafe {
             copy_long(words.as_ptr().cast(), chunks.as_mut_ptr().cast(), chunks.len())
@@ -186,7 +186,7 @@ fn fill(out: &mut [MaybeUninit<u8>], word: u64) {
 /// `from` is readable and `to` writable for that many words; neither is a Rust reference's exclusive
 /// memory seen by the other side. Where they are in shared memory they are aligned to words.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
-#[inline(always)]
+#[inline(never)]
 unsafe fn copy_long(from: *const u8, to: *mut u8, count: usize) {
     let bytes = count * WORD;
     if bytes >= STRING_BYTES {

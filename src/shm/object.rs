@@ -16,8 +16,19 @@ const DIRECTORY: &str = "/dev/shm";
 pub enum Access {
     /// Opened `O_RDONLY`, mapped `PROT_READ`.
     Read,
+    /// Opened `O_RDWR`, mapped `PROT_READ | PROT_WRITE`, though nothing is stored.
+    ReadWritable,
     /// Opened `O_RDWR`, mapped `PROT_READ | PROT_WRITE`.
     ReadWrite,
+}
+
+impl Access {
+    fn flags(self) -> libc::c_int {
+        match self {
+            Self::Read => libc::O_RDONLY,
+            Self::ReadWritable | Self::ReadWrite => libc::O_RDWR,
+        }
+    }
 }
 
 /// How the pages behind a mapping are to be had.
@@ -101,15 +112,17 @@ impl Segment {
     /// Opens an existing object. Not mapped yet.
     pub fn open(object: &str, access: Access) -> Result<Self, SysError> {
         let path = c_string(&format!("/{object}"));
-        let mode = match access {
-            Access::Read => libc::O_RDONLY,
-            Access::ReadWrite => libc::O_RDWR,
-        };
         // O_NONBLOCK means nothing to a shared-memory object; a pipe that someone put in its place would
         // otherwise be waited for.
         let fd = TrackedFd::open("shm_open", || {
             // SAFETY: `path` is a NUL-terminated string that outlives the call.
-            unsafe { libc::shm_open(path.as_ptr(), mode | libc::O_CLOEXEC | libc::O_NONBLOCK, 0) }
+            unsafe {
+                libc::shm_open(
+                    path.as_ptr(),
+                    access.flags() | libc::O_CLOEXEC | libc::O_NONBLOCK,
+                    0,
+                )
+            }
         })?;
         Ok(Self { fd, mapping: Mapping::NONE })
     }
@@ -203,18 +216,14 @@ impl Segment {
     pub fn map(&mut self, len: usize, access: Access) -> Result<(), SysError> {
         let protection = match access {
             Access::Read => libc::PROT_READ,
-            Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+            Access::ReadWritable | Access::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
         };
         // A mapping keeps the description it was made from alive, and a forked child inherits mappings: made
         // from the one that has the locks, it would keep them held after this process has died.
         let path = c_string(&format!("/proc/self/fd/{}", self.fd()));
-        let flags = match access {
-            Access::Read => libc::O_RDONLY,
-            Access::ReadWrite => libc::O_RDWR,
-        };
         let unlocked = TrackedFd::open("open", || {
             // SAFETY: a NUL-terminated string that outlives the call.
-            unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) }
+            unsafe { libc::open(path.as_ptr(), access.flags() | libc::O_CLOEXEC) }
         });
         let fd = match &unlocked {
             Ok(unlocked) => unlocked.raw(),
@@ -261,7 +270,7 @@ impl Segment {
         if backing.prefault {
             match access {
                 Access::ReadWrite => self.populate(0, len, libc::MADV_POPULATE_WRITE)?,
-                Access::Read => {
+                Access::Read | Access::ReadWritable => {
                     let mut at = 0;
                     while let Some((data, hole)) = self.next_extent(at, len as u64)? {
                         self.populate(data as usize, hole as usize, libc::MADV_POPULATE_READ)?;

@@ -61,10 +61,11 @@ pub fn plan(scale: Scale, cores: usize, only: &[Impl]) -> Vec<Group> {
             groups.push(Group { mode, load, readers, rounds: rounds(scale, load), runs });
         }
     };
-    let bytes = [Raw, Memcpy, Qadataswap, QadataswapInPlace, Iceoryx2, Shaq, Socket, Pipe];
-    let small = [&[Raw, Stamped], &bytes[1..]].concat();
-    let queues = [&[Raw], &bytes[2..]].concat();
-    let batches = [Raw, Qadataswap, QadataswapInPlace, Iceoryx2, Shaq, Socket, Pipe];
+    let carried = [Qadataswap, QadataswapReadOnly, QadataswapInPlace, Iceoryx2, Shaq, Socket, Pipe];
+    let bytes = [&[Raw, Memcpy], &carried[..]].concat();
+    let small = [&[Raw, Stamped, Memcpy], &carried[..]].concat();
+    let queues = [&[Raw], &carried[..]].concat();
+    let batches = [&[Raw], &carried[..]].concat();
     for mode in [Mode::PingPong, Mode::OpenLoop] {
         for size in SIZES {
             match (mode, size) {

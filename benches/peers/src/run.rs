@@ -153,7 +153,11 @@ fn make(run: &Run) -> Result<Made> {
                 made.ends.push((writing, reading));
             }
         }
-        Impl::Qadataswap | Impl::QadataswapInPlace | Impl::QadataswapLossless | Impl::Iceoryx2 => {}
+        Impl::Qadataswap
+        | Impl::QadataswapReadOnly
+        | Impl::QadataswapInPlace
+        | Impl::QadataswapLossless
+        | Impl::Iceoryx2 => {}
     }
     Ok(made)
 }

@@ -17,6 +17,8 @@ pub enum Impl {
     Memcpy,
     /// qadataswap, copied out.
     Qadataswap,
+    /// qadataswap, copied out through a read-only mapping, as it is if nothing is asked for.
+    QadataswapReadOnly,
     /// qadataswap, written and read in place.
     QadataswapInPlace,
     /// qadataswap with a lossless reader.

@@ -22,16 +22,17 @@ pub fn run(spec: &str) -> Result<()> {
         (Load::Bytes(_), Impl::Raw) => mode::<Bytes<Lines>>(&spec),
         (Load::Bytes(_), Impl::Stamped) => mode::<Bytes<Stamped>>(&spec),
         (Load::Bytes(_), Impl::Memcpy) => mode::<Bytes<Memcpy>>(&spec),
-        (Load::Bytes(_), Impl::Qadataswap | Impl::QadataswapLossless) => {
-            mode::<Bytes<Copied>>(&spec)
-        }
+        (
+            Load::Bytes(_),
+            Impl::Qadataswap | Impl::QadataswapReadOnly | Impl::QadataswapLossless,
+        ) => mode::<Bytes<Copied>>(&spec),
         (Load::Bytes(_), Impl::QadataswapInPlace) => mode::<Bytes<InPlace>>(&spec),
         (Load::Bytes(_), Impl::Iceoryx2) => mode::<Bytes<Iceoryx2>>(&spec),
         (Load::Bytes(_), Impl::Shaq) => mode::<Bytes<Shaq>>(&spec),
         (Load::Bytes(_), Impl::Socket) => mode::<Bytes<Socket>>(&spec),
         (Load::Bytes(_), Impl::Pipe) => mode::<Bytes<Pipe>>(&spec),
         (Load::Bytes(_), Impl::Futex) => mode::<Bytes<Futex>>(&spec),
-        (Load::Rows(_), Impl::Qadataswap | Impl::QadataswapLossless) => {
+        (Load::Rows(_), Impl::Qadataswap | Impl::QadataswapReadOnly | Impl::QadataswapLossless) => {
             mode::<BatchesOf<Copied>>(&spec)
         }
         (Load::Rows(_), Impl::QadataswapInPlace) => mode::<BatchesOf<InPlace>>(&spec),

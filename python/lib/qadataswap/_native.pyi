@@ -85,6 +85,7 @@ class Reader:
         prefault: bool,
         lock_memory: bool,
         huge_pages: bool,
+        writable_mapping: bool,
     ) -> Self: ...
     @property
     def closed(self) -> bool: ...

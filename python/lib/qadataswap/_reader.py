@@ -182,6 +182,7 @@ def create_reader(
     prefault: bool = False,
     lock_memory: bool = False,
     huge_pages: bool = False,
+    writable_mapping: bool = False,
 ) -> Reader:
     """Attaches a reader to the ring `name`.
 
@@ -199,6 +200,8 @@ def create_reader(
     prefault: fault in the pages that have memory when attaching.
     lock_memory: keep mapped pages in memory (mind ulimit -l).
     huge_pages: ask for transparent huge pages.
+    writable_mapping: map the ring writable, although nothing is stored to it: messages come sooner on some processors,
+        but a stray store of this process can then spoil the ring. It takes the right to write to it.
 
     Raises InvalidNameError, InvalidOptionError, NotFoundError if there is no such ring in time,
     ReadTimeoutError if there is one that does not get ready, PermissionDeniedError, VersionMismatchError,
@@ -229,4 +232,5 @@ def create_reader(
         prefault=prefault,
         lock_memory=lock_memory,
         huge_pages=huge_pages,
+        writable_mapping=writable_mapping,
     )

@@ -36,7 +36,10 @@ fn attach(channel: &Channel) -> Result<Reader> {
         (_, false) => WaitStrategy::Spin,
     };
     let lossless = spec.implementation == Impl::QadataswapLossless;
+    // Whatever is compared with maps its memory so.
+    let writable = spec.implementation != Impl::QadataswapReadOnly;
     let options = ReaderOptions::new().wait(wait).lossless(lossless).prefault(true);
+    let options = options.writable_mapping(writable);
     Ok(options.attach(&channel.name())?)
 }
 
