@@ -333,17 +333,28 @@ impl fmt::Display for QADataSwapError {
                 let reason = std::io::Error::from_raw_os_error(*errno);
                 write!(f, "ring '{name}': {call} failed: {reason}")
             }
-            Obstructed { name, pid } => write!(
-                f,
-                "ring '{name}' has no writer, but process {pid} (0: not known, see lslocks) holds a \
-                 shared lock on its data segment, which keeps a new one out; stop that process or \
-                 remove the ring (unlink)"
-            ),
-            WriterAlive { name, pid } => write!(
-                f,
-                "ring '{name}' has a live writer (pid {pid}, 0: not known yet) and a ring has only one; stop it or \
-                 choose another name"
-            ),
+            Obstructed { name, pid } => {
+                let process = match pid {
+                    0 => "a process that lslocks may name".to_owned(),
+                    pid => format!("process {pid}"),
+                };
+                write!(
+                    f,
+                    "ring '{name}' has no writer, but {process} holds a shared lock on its data \
+                     segment, which keeps a new one out; stop that process or remove the ring (unlink)"
+                )
+            }
+            WriterAlive { name, pid } => {
+                let writer = match pid {
+                    0 => "that is just starting".to_owned(),
+                    pid => format!("(pid {pid})"),
+                };
+                write!(
+                    f,
+                    "ring '{name}' has a live writer {writer} and a ring has only one; stop it or \
+                     choose another name"
+                )
+            }
             VersionMismatch { name, found, expected } => write!(
                 f,
                 "ring '{name}' has layout version {found}, this library version {expected}; use \
