@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 
 use qadataswap::ReaderOptions;
-use support::qads::{TestRing, await_readers, batch, command, qads};
+use support::qads::{TestRing, await_readers, batch, command, qads, start_endless_writer};
 use support::{RingGuard, Scratch, ring_name};
 
 /// Every verb that is not hidden.
@@ -61,18 +61,7 @@ fn ls_tells_the_dead_the_closed_and_the_damaged() {
     closed.close();
     let dead = RingGuard(ring_name());
     let scratch = Scratch::new("dead");
-    let file = scratch.path("endless.csv");
-    // An hour from one row to the next: it is killed long before.
-    fs::write(&file, "ts,n\n0,1\n3600000000000,2\n").unwrap();
-    let mut child = command(&["replay", file.to_str().unwrap(), &dead.0, "--time-column", "ts"])
-        .spawn()
-        .unwrap();
-    support::qads::wait_until(|| {
-        let observer = qadataswap::observe::Observer::open(&dead.0);
-        observer.and_then(|o| o.newest()).is_ok_and(|newest| newest.is_some())
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(start_endless_writer(&scratch, &dead.0));
     let damaged = RingGuard(ring_name());
     fs::write(format!("/dev/shm/qads_{}", damaged.0), vec![7; 8192]).unwrap();
 
@@ -257,4 +246,15 @@ fn a_thousand_looks_leave_nothing_behind() {
     }
     assert!(before == (objects(), control()));
     drop(reader);
+}
+
+#[test]
+fn who_writes_a_ring_is_told_plainly() {
+    let ring = TestRing::with_numbers(0..1);
+    let scratch = Scratch::new("alive");
+    let file = scratch.path("in.csv");
+    fs::write(&file, "n\n1\n").unwrap();
+    let said = qads(&["replay", file.to_str().unwrap(), ring.name(), "--speed", "max"]).failed(1);
+    let plainly = format!("has a live writer (pid {}) and a ring", std::process::id());
+    assert!(said.contains(&plainly), "{said}");
 }

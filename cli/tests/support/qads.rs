@@ -101,6 +101,14 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// The next line that it says on standard error.
+    #[track_caller]
+    pub fn err_line(&mut self) -> String {
+        let mut line = String::new();
+        assert_ne!(self.err.read_line(&mut line).expect("text"), 0, "ended early");
+        line.trim_end().to_owned()
+    }
+
     /// Waits for its end.
     pub fn finish(mut self) -> Ran {
         let (mut out, mut err) = (String::new(), String::new());
@@ -202,4 +210,16 @@ pub fn read_stream(path: &Path) -> Vec<RecordBatch> {
     let file = BufReader::new(File::open(path).expect("there"));
     let reader = StreamReader::try_new(file, None).expect("a stream");
     reader.map(|batch| batch.expect("whole")).collect()
+}
+
+/// A ring whose writer, a process of its own, has published one row and waits an hour for the next.
+pub fn start_endless_writer(scratch: &super::Scratch, ring: &str) -> Running {
+    let file = scratch.path("endless.csv");
+    std::fs::write(&file, "ts,n\n0,1\n3600000000000,2\n").expect("written");
+    let writer = Running::start(&["replay", text(&file), ring, "--time-column", "ts"]);
+    wait_until(|| {
+        let observer = qadataswap::observe::Observer::open(ring);
+        observer.and_then(|o| o.newest()).is_ok_and(|newest| newest.is_some())
+    });
+    writer
 }
