@@ -21,6 +21,7 @@ mod signals;
 mod tail;
 mod text;
 mod top;
+mod writer_watch;
 
 use std::process::ExitCode;
 

@@ -11,6 +11,7 @@ use crate::messages;
 use crate::print::{Format, HEX_BYTES, Printer};
 use crate::signals::Stop;
 use crate::text;
+use crate::writer_watch::WriterWatch;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -118,6 +119,7 @@ fn print_all(
         }
     };
     let mut unfit = Unfit::default();
+    let mut writer = WriterWatch::new("tail", &arguments.name);
     let mut lost = reader.stats().lost;
     loop {
         stop.check()?;
@@ -133,6 +135,11 @@ fn print_all(
             }
             result => result,
         };
+        match &message {
+            Ok(Some(_)) => writer.something_came(),
+            Ok(None) if arguments.follow => writer.nothing_came(),
+            _ => {}
+        }
         match message {
             Ok(Some(message)) if unfit.is_fit(arguments, &message.schema()) => {
                 printer.print(message, change)?;

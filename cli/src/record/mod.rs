@@ -13,6 +13,7 @@ use crate::failure::{Failure, Outcome, failed};
 use crate::messages;
 use crate::signals::Stop;
 use crate::text;
+use crate::writer_watch::WriterWatch;
 use output::{Output, Rotation};
 use progress::Progress;
 
@@ -162,6 +163,7 @@ fn record(
     let flush_every = Duration::from_millis(arguments.flush_ms);
     let mut flushed = Instant::now();
     let mut left = arguments.messages.unwrap_or(u64::MAX);
+    let mut writer = (!arguments.quiet).then(|| WriterWatch::new("record", &arguments.name));
     while left > 0 {
         stop.check()?;
         if end.is_some_and(|end| Instant::now() >= end) {
@@ -174,8 +176,9 @@ fn record(
                 progress.messages += 1;
                 progress.rows += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();
                 left -= 1;
+                writer.iter_mut().for_each(WriterWatch::something_came);
             }
-            Ok(None) => {}
+            Ok(None) => writer.iter_mut().for_each(WriterWatch::nothing_came),
             Err(QADataSwapError::Closed) => return Ok(()),
             Err(QADataSwapError::ArrowError(_) | QADataSwapError::CorruptMessage { .. }) => {
                 progress.unreadable += 1;
