@@ -422,3 +422,42 @@ fn a_long_recording_takes_no_more_memory_than_a_short_one() {
         assert!(ended.code == Some(0) && ended.err.contains("100 messages"), "{ended:?}");
     }
 }
+
+#[test]
+fn parquet_of_every_compression_is_read() {
+    use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+    let scratch = Scratch::new("compressions");
+    let path = scratch.path("in.parquet");
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4_RAW,
+        Compression::ZSTD(ZstdLevel::default()),
+    ] {
+        let properties = parquet::file::properties::WriterProperties::builder();
+        let properties = properties.set_compression(compression).build();
+        let file = File::create(&path).unwrap();
+        let schema = batch(0, 1).schema();
+        let mut writer =
+            parquet::arrow::ArrowWriter::try_new(file, schema, Some(properties)).unwrap();
+        writer.write(&batch(0, 500)).unwrap();
+        writer.close().unwrap();
+        let ring = RingGuard(ring_name());
+        let ran = qads(&["replay", text(&path), &ring.0, "--speed", "max"]);
+        assert_eq!(ran.code, Some(0), "{compression}: {ran:?}");
+        let reader = qadataswap::create_reader(&ring.0).unwrap();
+        assert_eq!(reader.read_arrow(0).unwrap(), Some(batch(0, 500)), "{compression}");
+    }
+}
+
+#[test]
+fn feather_of_the_first_version_is_told_by_its_name() {
+    let scratch = Scratch::new("feather");
+    let path = scratch.path("in.feather");
+    fs::write(&path, b"FEA1\0\0\0\0\x08\0\0\0\x08\0\0\0FEA1").unwrap();
+    let ring = RingGuard(ring_name());
+    let said = qads(&["replay", text(&path), &ring.0, "--speed", "max"]).failed(1);
+    assert!(said.contains("Feather V1") && said.contains("write_feather"), "{said}");
+}

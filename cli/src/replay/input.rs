@@ -16,6 +16,7 @@ use crate::failure::{Outcome, failed, guarded};
 /// First bytes of the formats that say what they are; streams begin with a continuation marker.
 const FILE_MAGIC: &[u8; 6] = b"ARROW1";
 const PARQUET_MAGIC: &[u8; 4] = b"PAR1";
+const FEATHER_V1_MAGIC: &[u8; 4] = b"FEA1";
 const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Where in a file of the IPC file format its stream may begin, as writers align it.
 const STREAM_STARTS: [u64; 2] = [8, 64];
@@ -48,6 +49,11 @@ impl Input {
             guarded(|| open_file(file))
         } else if magic.starts_with(PARQUET_MAGIC) {
             guarded(|| open_parquet(file, rows))
+        } else if magic.starts_with(FEATHER_V1_MAGIC) {
+            return Err(failed(
+                "a Feather V1 file, which came before Arrow IPC files and is not read; write it again as Feather V2 \
+                 (the Arrow IPC file format), as pyarrow's write_feather(read_feather(OLD), NEW) does",
+            ));
         } else if magic.starts_with(&CONTINUATION) {
             guarded(|| open_stream(file, false))
         } else if magic.is_empty() {
