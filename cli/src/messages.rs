@@ -3,15 +3,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use qadataswap::arrow_array::{ArrayRef, BinaryArray, RecordBatch, UInt64Array};
-use qadataswap::arrow_schema::{DataType, Field, Schema, SchemaRef};
+use qadataswap::arrow_array::{
+    ArrayRef, BinaryArray, RecordBatch, TimestampNanosecondArray, UInt64Array,
+};
+use qadataswap::arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use qadataswap::observe::{Message, MessageKind};
 use qadataswap::{Batches, QADataSwapError, Reader};
 
+use crate::demo::clock::wall_ns;
+
 /// Metadata of a schema by which plain bytes are known that were recorded as a table.
 const MARK: (&str, &str) = ("qadataswap.messages", "bytes");
-/// The column that has them.
+/// The column that has them, and that of when they came, which a ring does not know itself.
 const MESSAGE: &str = "message";
+const RECEIVED: &str = "received";
+/// The time zone of that.
+const UTC: &str = "UTC";
 
 /// A message that a reader has consumed.
 #[derive(Debug)]
@@ -40,12 +47,23 @@ impl Arrived {
     pub fn into_batches(self) -> Batches {
         match self {
             Self::Arrow { batches, .. } => batches,
+            Self::Bytes { sequence, bytes } => in_batches(table_of_bytes(sequence, &bytes)),
+        }
+    }
+
+    /// The same for a recording, with the time beside bytes: it is now that they have come.
+    pub fn into_recorded(self) -> Batches {
+        match self {
+            Self::Arrow { batches, .. } => batches,
             Self::Bytes { sequence, bytes } => {
-                let batch = table_of_bytes(sequence, &bytes);
-                Batches { schema: batch.schema(), batches: vec![batch] }
+                in_batches(with_time(&table_of_bytes(sequence, &bytes), wall_ns()))
             }
         }
     }
+}
+
+fn in_batches(batch: RecordBatch) -> Batches {
+    Batches { schema: batch.schema(), batches: vec![batch] }
 }
 
 /// Reads the next message, whatever it is; `None` if there is none within `timeout_ms`.
@@ -91,6 +109,19 @@ fn table_of_bytes(sequence: u64, bytes: &[u8]) -> RecordBatch {
         Arc::new(BinaryArray::from_iter_values([bytes])),
     ];
     RecordBatch::try_new(schema_of_bytes(), columns).expect("two columns of one row")
+}
+
+/// A table of bytes with a column of when they came before the others.
+fn with_time(table: &RecordBatch, received_ns: u64) -> RecordBatch {
+    let data_type = DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into()));
+    let mut fields = vec![Arc::new(Field::new(RECEIVED, data_type, false))];
+    let schema = table.schema();
+    fields.extend(schema.fields().iter().cloned());
+    let times = TimestampNanosecondArray::from_value(received_ns as i64, table.num_rows());
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(times.with_timezone(UTC))];
+    columns.extend_from_slice(table.columns());
+    let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
+    RecordBatch::try_new(Arc::new(schema), columns).expect("columns of one length")
 }
 
 /// The plain bytes that a table was made of, if it was; a message to a row.

@@ -5,13 +5,14 @@ mod support;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrow_ipc::reader::FileReader;
 use arrow_ipc::writer::StreamWriter;
 use arrow_select::concat::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use qadataswap::arrow_array::RecordBatch;
+use qadataswap::arrow_array::{RecordBatch, TimestampNanosecondArray};
 use qadataswap::{OnSlowReader, WriterOptions};
 use support::qads::{Running, TestRing, await_readers, batch, qads, read_stream, text, wait_until};
 use support::{RingGuard, Scratch, ring_name};
@@ -460,4 +461,71 @@ fn feather_of_the_first_version_is_told_by_its_name() {
     let ring = RingGuard(ring_name());
     let said = qads(&["replay", text(&path), &ring.0, "--speed", "max"]).failed(1);
     assert!(said.contains("Feather V1") && said.contains("write_feather"), "{said}");
+}
+
+#[test]
+fn bytes_are_recorded_with_the_time_of_their_coming_and_replayed_by_it() {
+    let mut ring = TestRing::new(16);
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as i64;
+    let before = now();
+    let scratch = Scratch::new("bytes-times");
+    let path = scratch.path("out.arrows");
+    let recorder = Running::start(&["record", ring.name(), "-o", text(&path)]);
+    await_readers(ring.name(), 1);
+    let messages = [&b"one"[..], b"", b"three"];
+    for message in messages {
+        ring.writer().write(message).unwrap();
+    }
+    ring.close();
+    assert_eq!(recorder.finish().code, Some(0));
+    let recorded = read_stream(&path);
+    let times: Vec<i64> = recorded.iter().map(|batch| received(batch).value(0)).collect();
+    assert!(times.len() == 3 && times.is_sorted(), "{times:?}");
+    assert!(before <= times[0] && times[2] <= now(), "{before} {times:?}");
+
+    // The same with other times: 100 ms, then 200 ms.
+    let slow = [0, 100_000_000, 300_000_000];
+    let slowed: Vec<RecordBatch> = recorded
+        .iter()
+        .zip(slow)
+        .map(|(batch, time)| {
+            let times = TimestampNanosecondArray::from(vec![time]).with_timezone("UTC");
+            let mut columns = batch.columns().to_vec();
+            columns[batch.schema().index_of("received").unwrap()] = Arc::new(times);
+            RecordBatch::try_new(batch.schema(), columns).unwrap()
+        })
+        .collect();
+    write_stream(&path, &slowed);
+    let replay = |file: &Path, speed: &str| {
+        let again = RingGuard(ring_name());
+        let started = Instant::now();
+        qads(&["replay", text(file), &again.0, "--speed", speed]).ok();
+        let reader = qadataswap::create_reader(&again.0).unwrap();
+        for message in messages {
+            assert_eq!(reader.read(0).unwrap().as_deref(), Some(message));
+        }
+        started.elapsed().as_millis()
+    };
+    assert!(replay(&path, "1x") >= 300);
+    assert!(replay(&path, "10x") >= 30);
+
+    // Recorded before there were times.
+    let old: Vec<RecordBatch> = recorded
+        .iter()
+        .map(|batch| {
+            let schema = batch.schema();
+            let names = ["sequence", "message"].map(|name| schema.index_of(name).unwrap());
+            batch.project(&names).unwrap()
+        })
+        .collect();
+    let path = scratch.path("old.arrows");
+    write_stream(&path, &old);
+    replay(&path, "max");
+    let ring = RingGuard(ring_name());
+    let said = qads(&["replay", text(&path), &ring.0]).failed(2);
+    assert!(said.contains("--speed max"), "{said}");
+}
+
+fn received(batch: &RecordBatch) -> &TimestampNanosecondArray {
+    batch.column_by_name("received").expect("a time").as_any().downcast_ref().expect("in ns")
 }

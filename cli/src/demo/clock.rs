@@ -1,4 +1,6 @@
-//! The clock that all processes of the machine share, and histograms of its differences.
+//! The clocks that all processes of the machine share, and histograms of differences.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hdrhistogram::Histogram;
 
@@ -15,6 +17,11 @@ pub fn monotonic_ns() -> u64 {
     // every Linux has this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The clock on the wall, in nanoseconds since 1970.
+pub fn wall_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 /// An empty histogram of times in nanoseconds, with all the memory it will need.

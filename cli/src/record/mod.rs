@@ -36,7 +36,7 @@ What is safe, and when:
 Ctrl-C and the end of the ring finish the file. A crash of the machine may take what the system had not written to disk
 yet, unless --sync is given. A full disk leaves whole batches too. A file has one schema, and one of the IPC file format
 one dictionary for each column; when they change, the next file begins. A message of bytes becomes a
-row of the columns `sequence` and `message`, and is bytes again in 'qads replay'.
+row of the columns `received` (when it was), `sequence` and `message`, and is bytes again in 'qads replay'.
 
 Exit status: 0 the ring ended or a limit was reached, 1 failed or messages could not be read, 2 wrong usage,
 130 stopped with Ctrl-C (the file is whole).";
@@ -171,7 +171,7 @@ fn record(
         }
         match messages::next(reader, SLICE_MS) {
             Ok(Some(message)) => {
-                let Batches { schema, batches } = message.into_batches();
+                let Batches { schema, batches } = message.into_recorded();
                 output.write(&schema, &batches)?;
                 progress.messages += 1;
                 progress.rows += batches.iter().map(|batch| batch.num_rows() as u64).sum::<u64>();

@@ -6,14 +6,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use qadataswap::arrow_array::types::Int64Type;
 use qadataswap::arrow_array::{Array, RecordBatch, cast::AsArray};
 use qadataswap::arrow_schema::{DataType, TimeUnit};
 use qadataswap::{ReaderOptions, Start, WaitStrategy};
 
-use crate::demo::clock::monotonic_ns;
+use crate::demo::clock::{monotonic_ns, wall_ns};
 
 /// The column of `qads demo`, in nanoseconds of CLOCK_MONOTONIC.
 const DEMO_STAMP: &str = "published_ns";
@@ -128,8 +128,4 @@ fn stamp_of(batch: &RecordBatch, column: Option<&str>) -> Option<(u64, bool)> {
     }
     let on_wall = column.is_some_and(|column| column != DEMO_STAMP);
     Some((u64::try_from(values.value(row)).ok()?.checked_mul(unit_ns)?, on_wall))
-}
-
-fn wall_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
