@@ -529,3 +529,24 @@ fn bytes_are_recorded_with_the_time_of_their_coming_and_replayed_by_it() {
 fn received(batch: &RecordBatch) -> &TimestampNanosecondArray {
     batch.column_by_name("received").expect("a time").as_any().downcast_ref().expect("in ns")
 }
+
+#[test]
+fn files_rotate_by_time() {
+    let mut ring = TestRing::with_numbers(0..1);
+    let scratch = Scratch::new("rotate-time");
+    let path = scratch.path("out.arrow");
+    let arguments = ["record", ring.name(), "-o", text(&path), "--rotate-seconds", "1"];
+    let recorder = Running::start(&arguments);
+    let numbered = |number: usize| scratch.path(&format!("out-{number:06}.arrow"));
+    for number in 1..=2 {
+        // It gets its name when its time is over, whether or not anything comes.
+        wait_until(|| numbered(number as usize).exists());
+        assert_eq!(read_file(&numbered(number as usize)), [batch(number - 1, 2)]);
+        ring.writer().write_arrow(&batch(number, 2)).unwrap();
+    }
+    ring.close();
+    let ended = recorder.finish();
+    assert!(ended.code == Some(0) && ended.err.contains("3 files"), "{ended:?}");
+    assert_eq!(read_file(&numbered(3)), [batch(2, 2)]);
+    assert_eq!(fs::read_dir(scratch.path("")).unwrap().count(), 3);
+}
