@@ -61,7 +61,7 @@ fn write_header(out: &mut dyn Write, seen: &Observation, colours: bool) -> io::R
     let title = format!("ring {}", text::tame(&seen.name));
     writeln!(out, "{}", painted(&title, Look::Bold, colours))?;
     let mut say = |name: &str, value: String| writeln!(out, "  {name:<18} {value}");
-    say("object", format!("/dev/shm/qads_{}", text::tame(&seen.name)))?;
+    say("object", processes::object_path(&text::tame(&seen.name)))?;
     say("permissions", format!("{:04o}, user {}", seen.mode, seen.owner))?;
     say("bytes", grouped(seen.bytes))?;
     say("bytes committed", grouped(seen.committed_bytes))?;

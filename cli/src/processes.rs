@@ -50,10 +50,15 @@ pub fn doing(pid: u32) -> Doing {
     seen
 }
 
+/// Where the system shows the ring's data segment.
+pub fn object_path(ring: &str) -> String {
+    format!("/dev/shm/qads_{ring}")
+}
+
 /// Processes that have the ring's data segment mapped, as far as this user may know. Others than this one.
 pub fn who_maps(ring: &str) -> Vec<u32> {
     let own = std::process::id();
-    let path = format!("/dev/shm/qads_{ring}");
+    let path = object_path(ring);
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut found: Vec<u32> = pids

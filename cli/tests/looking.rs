@@ -249,6 +249,48 @@ fn a_thousand_looks_leave_nothing_behind() {
 }
 
 #[test]
+fn what_is_no_ring_is_never_collected_and_removed_only_by_force() {
+    let script = r#"
+        cd /dev/shm
+        mkdir qads_folder; mkfifo qads_pipe; ln -s /etc/passwd qads_link
+        echo "another's" > qads_text
+        head -c 8192 /dev/zero | tr '\0' '\7' > qads_sevens
+        { head -c 8 /dev/zero; head -c 8184 /dev/zero | tr '\0' '\7'; } > qads_late
+        { head -c 8192 /dev/zero; echo "far behind"; } > qads_zeros_first
+        truncate -s 1M qads_holes; printf %64s x | dd of=qads_holes bs=64 seek=100 conv=notrunc 2>/dev/null
+        # As creators leave them that are killed: at once, with its size, with memory for the header.
+        : > qads_empty
+        truncate -s 1M qads_sized
+        truncate -s 1M qads_zeros; fallocate -l 8K qads_zeros
+        cp qads_zeros qads_sized.ctl
+        "$1" gc --dry-run; echo "code $?"; echo ---
+        "$1" gc; echo "code $?"; echo ---
+        ls -x -w 200; echo ---
+        for name in folder pipe link text sevens late; do "$1" rm $name 2>&1; done; echo ---
+        for name in pipe link text sevens late; do "$1" rm --force $name || echo "$name failed"; done
+        "$1" rm --force folder 2>&1
+        ls -x -w 200
+    "#;
+    let Some(outcome) = support::run_in_own_memory(script) else { return };
+    let parts: Vec<&str> = outcome.stdout.split("---\n").collect();
+    assert_eq!(parts.len(), 5, "{outcome:?}");
+    let stale = ["empty", "sized", "zeros"];
+    let said = |word: &str| stale.map(|name| format!("{word} {name}\n")).concat() + "code 0\n";
+    assert_eq!((parts[0], parts[1]), (&*said("would remove"), &*said("removed")), "{outcome:?}");
+    let kept = ["folder", "holes", "late", "link", "pipe", "sevens", "text", "zeros_first"];
+    let kept = kept.map(|name| format!("qads_{name}"));
+    assert_eq!(parts[2].split_whitespace().collect::<Vec<_>>(), kept, "{outcome:?}");
+    let refusals: Vec<&str> = parts[3].lines().collect();
+    assert_eq!(refusals.len(), 6, "{outcome:?}");
+    for refusal in refusals {
+        assert!(refusal.contains("is no ring: ") && refusal.contains("--force"), "{refusal}");
+    }
+    assert!(parts[4].contains("qads rm: ") && parts[4].contains("irectory"), "{outcome:?}");
+    let left: Vec<&str> = parts[4].lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(left, ["qads_folder", "qads_holes", "qads_zeros_first"], "{outcome:?}");
+}
+
+#[test]
 fn who_writes_a_ring_is_told_plainly() {
     let ring = TestRing::with_numbers(0..1);
     let scratch = Scratch::new("alive");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{Finding, Level};
-use crate::remove;
+use crate::remove::{self, Standing};
 use crate::rings::{self, Health};
 use crate::text;
 
@@ -315,7 +315,7 @@ fn stale_rings() -> Vec<Finding> {
                 ),
             )),
             Health::Dead | Health::Closed | Health::NotReady => {
-                if matches!(remove::users(&ring.name), Ok(None)) {
+                if matches!(remove::standing(&ring.name), Ok(Standing::Unused)) {
                     stale.push(ring.name.as_str());
                     stale_bytes += ring.seen.as_ref().map_or(0, |seen| seen.committed_bytes);
                 }
