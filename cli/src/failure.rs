@@ -9,6 +9,8 @@ use parquet::errors::ParquetError;
 use qadataswap::QADataSwapError;
 use qadataswap::arrow_schema::ArrowError;
 
+use crate::text;
+
 /// What a verb gives back.
 pub type Outcome<T = ()> = Result<T, Failure>;
 
@@ -32,13 +34,14 @@ pub enum Failure {
 impl Failure {
     /// The exit code; says on standard error what there is to say.
     pub fn report(self, verb: &str) -> ExitCode {
+        // It may quote a ring or a file.
         match self {
             Self::Failed(text) => {
-                eprintln!("qads {verb}: {text}");
+                eprintln!("qads {verb}: {}", text::escaped(&text));
                 ExitCode::FAILURE
             }
             Self::Usage(text) => {
-                eprintln!("qads {verb}: {text}\nSee 'qads {verb} --help'.");
+                eprintln!("qads {verb}: {}\nSee 'qads {verb} --help'.", text::escaped(&text));
                 ExitCode::from(2)
             }
             // As shells report a death by signal.

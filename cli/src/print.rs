@@ -1,6 +1,6 @@
 //! Batches on standard output: tables, JSON lines, CSV, an Arrow IPC stream; and bytes as hex.
 
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use arrow_cast::display::FormatOptions;
 use arrow_cast::pretty::pretty_format_batches_with_options;
@@ -9,7 +9,7 @@ use qadataswap::Batches;
 use qadataswap::arrow_array::RecordBatch;
 use qadataswap::arrow_schema::{FieldRef, SchemaRef};
 
-use crate::failure::{Outcome, failed};
+use crate::failure::{Failure, Outcome, failed};
 use crate::messages::Arrived;
 use crate::rings::Content;
 use crate::text::{self, Look, painted};
@@ -38,13 +38,16 @@ pub struct Printer {
     stream: Option<StreamWriter<Vec<u8>>>,
     hex_bytes: usize,
     colours: bool,
+    /// Its output is a terminal: what moves the cursor there is not to come from the ring.
+    on_terminal: bool,
 }
 
 impl Printer {
     pub fn new(format: Format, hex_bytes: usize) -> Self {
+        let on_terminal = io::stdout().is_terminal();
         let out = BufWriter::new(io::stdout());
         let colours = text::colours();
-        Self { format, out, schema: None, stream: None, hex_bytes, colours }
+        Self { format, out, schema: None, stream: None, hex_bytes, colours, on_terminal }
     }
 
     /// Prints a message. `change` says which of its rows and columns are wanted.
@@ -131,11 +134,23 @@ impl Printer {
 
     fn print_json(&mut self, batches: &[RecordBatch]) -> Outcome {
         let builder = arrow_json::WriterBuilder::new().with_explicit_nulls(true);
-        let mut writer = builder.build::<_, arrow_json::writer::LineDelimited>(&mut self.out);
+        let mut text = Vec::new();
+        let mut writer = builder.build::<_, arrow_json::writer::LineDelimited>(&mut text);
         for batch in batches {
             writer.write(batch)?;
         }
-        Ok(writer.finish()?)
+        writer.finish()?;
+        // Of what is escaped here (beyond ASCII; JSON sees to the rest) all is in strings.
+        self.send(&text, |c| format!("\\u{:04x}", u32::from(c)))
+    }
+
+    /// Text to the output; on a terminal with control characters escaped.
+    fn send(&mut self, text: &[u8], escape: impl Fn(char) -> String) -> Outcome {
+        if !self.on_terminal {
+            return Ok(self.out.write_all(text)?);
+        }
+        let text = text::escaped_by(&String::from_utf8_lossy(text), escape);
+        Ok(self.out.write_all(text.as_bytes())?)
     }
 
     fn print_csv(&mut self, schema: SchemaRef, batches: &[RecordBatch]) -> Outcome {
@@ -156,10 +171,15 @@ impl Printer {
             writer.write(batch)?;
         }
         drop(writer);
-        Ok(self.out.write_all(&text)?)
+        self.send(&text, text::in_hex)
     }
 
     fn print_stream(&mut self, schema: SchemaRef, batches: &[RecordBatch]) -> Outcome {
+        if self.on_terminal {
+            return Err(Failure::Usage(
+                "an Arrow stream is not for a terminal; send it to a file (> ticks.arrows) or a program".to_owned(),
+            ));
+        }
         if self.is_new(&schema) && self.stream.is_some() {
             return Err(failed(
                 "the schema has changed, and an Arrow stream has just one; use --format json",

@@ -149,7 +149,10 @@ fn print_all(
             Ok(None) | Err(QADataSwapError::Closed) => return unfit.outcome(),
             Err(
                 error @ (QADataSwapError::ArrowError(_) | QADataSwapError::CorruptMessage { .. }),
-            ) => eprintln!("qads tail: message {}: {error}", reader.stats().sequence),
+            ) => {
+                let error = text::escaped(&error.to_string());
+                eprintln!("qads tail: message {}: {error}", reader.stats().sequence);
+            }
             Err(QADataSwapError::Evicted { lost }) => {
                 let besides = reader.rejoin()?;
                 eprintln!("qads tail: too slow for the writer, {} messages lost", lost + besides);

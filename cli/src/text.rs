@@ -103,6 +103,29 @@ pub fn tame(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
+/// The same, several lines of it and nothing lost: what cannot be seen is escaped.
+pub fn escaped(text: &str) -> String {
+    escaped_by(text, in_hex)
+}
+
+/// The same with escapes of another kind.
+pub fn escaped_by(text: &str, escape: impl Fn(char) -> String) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => out += &escape(c),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A control character as C and Rust have it: `\x1b`.
+pub fn in_hex(c: char) -> String {
+    format!("\\x{:02x}", u32::from(c))
+}
+
 /// A table whose columns are as wide as they need to be.
 #[derive(Debug, Default)]
 pub struct Table {

@@ -224,3 +224,49 @@ fn csv_says_which_column_it_cannot_write() {
     assert!(said.contains("column 'levels' is List(") && said.contains("--format json"), "{said}");
     assert_eq!(qads(&[&csv[..], &["--columns", "id"]].concat()).ok(), "id\n7\n");
 }
+
+/// What a terminal gets, the command running in it.
+fn on_a_terminal(arguments: &[&str]) -> String {
+    use portable_pty::{CommandBuilder, PtySize, native_pty_system};
+    let size = PtySize { rows: 30, cols: 110, pixel_width: 0, pixel_height: 0 };
+    let pair = native_pty_system().openpty(size).expect("a terminal");
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_qads"));
+    command.args(arguments);
+    command.env("NO_COLOR", "1");
+    let mut child = pair.slave.spawn_command(command).expect("started");
+    drop(pair.slave);
+    let mut from = pair.master.try_clone_reader().expect("readable");
+    let mut got = Vec::new();
+    // The end of a terminal is an error.
+    let _ = std::io::Read::read_to_end(&mut from, &mut got);
+    child.wait().expect("it ends");
+    String::from_utf8(got).expect("text")
+}
+
+#[test]
+fn what_moves_the_cursor_is_escaped_on_a_terminal_and_nowhere_else() {
+    let ring = TestRing::new(8);
+    let evil = "a\u{1b}]0;owned\u{7}b\u{9b}2Jc\u{7f}d\re";
+    let text: ArrayRef = Arc::new(StringArray::from(vec![evil]));
+    ring.writer()
+        .write_arrow(&RecordBatch::try_from_iter([("t\u{1b}[7m", text)]).unwrap())
+        .unwrap();
+    let is_wild = |text: &str| text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r'));
+    for format in ["table", "csv", "json"] {
+        let shown = on_a_terminal(&["tail", ring.name(), "--format", format]);
+        assert!(!is_wild(&shown), "{format}: {shown:?}");
+        // The terminal puts one before each end of a line.
+        assert_eq!(shown.matches('\r').count(), shown.matches('\n').count(), "{format}: {shown:?}");
+    }
+    let csv = on_a_terminal(&["tail", ring.name(), "--format", "csv"]);
+    assert!(csv.contains(r"a\x1b]0;owned\x07b\x9b2Jc\x7fd\x0de"), "{csv:?}");
+    let json = on_a_terminal(&["tail", ring.name(), "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_str(json.trim()).expect("JSON all the same");
+    assert_eq!(json["t\u{1b}[7m"], evil);
+    assert!(
+        on_a_terminal(&["tail", ring.name(), "--format", "arrow"]).contains("not for a terminal")
+    );
+    // As it is, elsewhere.
+    let csv = qads(&["tail", ring.name(), "--format", "csv"]).ok();
+    assert!(csv.contains(evil), "{csv:?}");
+}
