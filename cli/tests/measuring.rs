@@ -300,3 +300,27 @@ fn export_survives_whatever_is_sent() {
     assert_eq!((ended.code, ended.err.as_str()), (Some(130), ""), "{ended:?}");
     drop((silent, deaf));
 }
+
+#[test]
+fn silent_clients_keep_no_scrape_away() {
+    let mut export = Running::start(&["export", "--prometheus", "127.0.0.1:0"]);
+    let url = export.line();
+    let address = url.strip_prefix("http://").and_then(|url| url.strip_suffix("/metrics")).unwrap();
+    // More than are served at a time. All of them have come before the next, and stay.
+    let mut silent: Vec<TcpStream> = Vec::new();
+    for number in 0..100 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        if number % 2 == 1 {
+            // Begun, and never ended.
+            stream.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();
+        }
+        silent.push(stream);
+    }
+    for _ in 0..40 {
+        let (head, _) = get(address, "/metrics");
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    }
+    drop(silent);
+    export.signal(libc::SIGINT);
+    assert_eq!(export.finish().code, Some(130));
+}
