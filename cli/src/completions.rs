@@ -48,7 +48,6 @@ fn shown() -> Command {
     Command::new("qads")
         .version(env!("CARGO_PKG_VERSION"))
         .about(whole.get_about().cloned().unwrap_or_default())
-        .disable_help_subcommand(true)
         .subcommands(verbs.collect::<Vec<_>>())
 }
 

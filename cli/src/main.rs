@@ -32,7 +32,7 @@ use clap::{Parser, Subcommand};
 /// What only looks (ls, top, schema, inspect, tail, export, doctor) opens rings read-only and is no reader in the
 /// eyes of the writer; it cannot slow or disturb anybody.
 #[derive(Parser)]
-#[command(name = "qads", version, disable_help_subcommand = true, after_help = failure::EXIT_CODES)]
+#[command(name = "qads", version, after_help = failure::EXIT_CODES)]
 pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,

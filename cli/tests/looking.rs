@@ -291,6 +291,15 @@ fn what_is_no_ring_is_never_collected_and_removed_only_by_force() {
 }
 
 #[test]
+fn help_is_a_verb_too() {
+    assert_eq!(qads(&["help"]).ok(), qads(&["--help"]).ok());
+    for verb in VERBS {
+        assert_eq!(qads(&["help", verb]).ok(), qads(&[verb, "--help"]).ok(), "{verb}");
+    }
+    assert!(qads(&["help", "no-such-verb"]).failed(2).contains("no-such-verb"));
+}
+
+#[test]
 fn who_writes_a_ring_is_told_plainly() {
     let ring = TestRing::with_numbers(0..1);
     let scratch = Scratch::new("alive");
