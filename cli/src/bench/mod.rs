@@ -98,19 +98,20 @@ fn write_latency(out: &mut dyn Write, measured: &Latency, colours: bool) -> io::
     let title = format!("latency, reader that {}", measured.reader);
     writeln!(out, "{}", painted(&title, Look::Bold, colours))?;
     let time = text::nanoseconds;
+    let counted = &measured.counted;
     writeln!(
         out,
         "  p50 {}, p90 {}, p99 {}, p99.9 {}, worst {}; {} messages, {} lost",
-        time(measured.p50_ns),
-        time(measured.p90_ns),
-        time(measured.p99_ns),
-        time(measured.p999_ns),
-        time(measured.max_ns),
-        grouped(measured.messages),
-        grouped(measured.lost),
+        time(counted.p50_ns),
+        time(counted.p90_ns),
+        time(counted.p99_ns),
+        time(counted.p999_ns),
+        time(counted.max_ns),
+        grouped(counted.messages),
+        grouped(counted.lost),
     )?;
-    let most = measured.histogram.iter().map(|bar| bar.messages).max().unwrap_or(1).max(1);
-    for bar in &measured.histogram {
+    let most = counted.histogram.iter().map(|bar| bar.messages).max().unwrap_or(1).max(1);
+    for bar in &counted.histogram {
         let width = (bar.messages * WIDEST).div_ceil(most) as usize;
         let up_to = format!("< {}", time(bar.below_ns));
         writeln!(out, "  {up_to:>10} {:<40} {}", "#".repeat(width), grouped(bar.messages))?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use qadataswap::arrow_array::{Float64Array, Int64Array, RecordBatch};
 use qadataswap::{OnSlowReader, QADataSwapError, WriterOptions};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::reader::{Counted, READY, Stamped, Wait};
 use crate::demo::clock::monotonic_ns;
@@ -23,25 +23,12 @@ const SLOTS: usize = 1024;
 /// How long a write waits for the reader before signals are looked at.
 const SLICE_MS: u64 = 100;
 
-/// A bar of a histogram.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Bar {
-    pub below_ns: u64,
-    pub messages: u64,
-}
-
 /// How long messages took.
 #[derive(Debug, Serialize)]
 pub struct Latency {
     pub reader: &'static str,
-    pub messages: u64,
-    pub lost: u64,
-    pub p50_ns: u64,
-    pub p90_ns: u64,
-    pub p99_ns: u64,
-    pub p999_ns: u64,
-    pub max_ns: u64,
-    pub histogram: Vec<Bar>,
+    #[serde(flatten)]
+    pub counted: Counted,
     pub interruptions: u64,
     pub longest_interruption_ns: u64,
 }
@@ -109,19 +96,7 @@ pub fn latency(wait: Wait, seconds: f64, stop: &Stop) -> Outcome<Latency> {
     writer.close()?;
     let counted = expect(&said, stop, |line| serde_json::from_str::<Counted>(line).ok())?;
     process.finish()?;
-    Ok(Latency {
-        reader: wait.verb(),
-        messages: counted.messages,
-        lost: counted.lost,
-        p50_ns: counted.p50_ns,
-        p90_ns: counted.p90_ns,
-        p99_ns: counted.p99_ns,
-        p999_ns: counted.p999_ns,
-        max_ns: counted.max_ns,
-        histogram: counted.histogram,
-        interruptions,
-        longest_interruption_ns: longest,
-    })
+    Ok(Latency { reader: wait.verb(), counted, interruptions, longest_interruption_ns: longest })
 }
 
 /// Measures how many messages of this kind a lossless reader gets.

@@ -6,7 +6,6 @@ use std::time::Duration;
 use qadataswap::{QADataSwapError, Reader, ReaderOptions, WaitStrategy};
 use serde::{Deserialize, Serialize};
 
-use super::phases::Bar;
 use crate::demo::clock::{histogram, monotonic_ns};
 use crate::failure::Outcome;
 
@@ -71,6 +70,13 @@ impl Wait {
             Self::SpinSleep => WaitStrategy::SpinThenSleep(Duration::from_micros(50)),
         }
     }
+}
+
+/// A bar of a histogram.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Bar {
+    pub below_ns: u64,
+    pub messages: u64,
 }
 
 /// What was counted.
