@@ -50,6 +50,22 @@ impl Failure {
         }
     }
 
+    /// The same with more to say.
+    pub fn with(self, more: &str) -> Self {
+        match self {
+            Self::Failed(text) => Self::Failed(format!("{text}; {more}")),
+            other => other,
+        }
+    }
+
+    /// What was wrong.
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Failed(text) | Self::Usage(text) => text,
+            Self::Stopped(_) | Self::NobodyListens => "stopped".to_owned(),
+        }
+    }
+
     /// The same with what was being worked on put before it.
     pub fn about(self, what: impl fmt::Display) -> Self {
         match self {

@@ -7,6 +7,7 @@ mod doctor;
 mod export;
 mod failure;
 mod filter;
+mod input;
 mod inspect;
 mod ls;
 mod messages;

@@ -75,6 +75,27 @@ fn a_file_of_the_ipc_file_format_without_flags_is_replayed_by_rows() {
 }
 
 #[test]
+fn parquet_and_csv_are_replayed_too() {
+    let scratch = Scratch::new("other-formats");
+    let csv = scratch.path("in.csv");
+    fs::write(&csv, "ts,price,flags\n1,1.5,0\n2,2.5,128\n3,,128\n").unwrap();
+    let parquet = scratch.path("in.parquet");
+    let source = fs::File::open(scratch.file_without_flags(5)).unwrap();
+    let rows =
+        arrow_ipc::reader::FileReader::try_new(source, None).unwrap().next().unwrap().unwrap();
+    let to = fs::File::create(&parquet).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(to, rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    writer.close().unwrap();
+    for (file, extent) in [(csv, "(2 events, 3 rows)"), (parquet, "(5 events, 5 rows)")] {
+        let outcome = replay(&file, &["--seconds", "1", "--rate", "500"]);
+        assert!(outcome.stdout.contains(extent), "{outcome:?}");
+        outcome.assert_sound();
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    }
+}
+
+#[test]
 fn real_market_data_is_replayed_by_exchange_events() {
     let Some(file) = support::shared_data("es_mbo_20231225.arrows") else { return };
     let outcome = replay(&file, &SHORT);
@@ -192,9 +213,15 @@ fn files_that_cannot_be_replayed_are_refused_with_the_reason() {
     let sound = fs::read(scratch.stream(&[0; 1000])).unwrap();
     let cases = [
         ("missing", None, "No such file"),
-        ("text", Some(b"time,price\n1,2\n".to_vec()), "not a sound Arrow IPC stream or file"),
-        ("empty", Some(Vec::new()), "not a sound Arrow IPC stream or file"),
-        ("cut", Some(sound[..sound.len() / 2].to_vec()), "not a sound Arrow IPC stream or file"),
+        (
+            "picture",
+            Some(b"\x89PNG\r\n\x1a\n".to_vec()),
+            "not an Arrow IPC stream or file, nor Parquet",
+        ),
+        ("feather", Some(b"FEA1\0\0\0\0".to_vec()), "Feather V1"),
+        ("empty", Some(Vec::new()), "it is empty"),
+        ("cut", Some(sound[..sound.len() / 2].to_vec()), "it ends in the middle of a batch"),
+        ("header", Some(b"time,price\n".to_vec()), "there are no rows in it"),
         ("no-rows", Some(fs::read(scratch.stream(&[])).unwrap()), "there are no rows in it"),
     ];
     for (name, content, reason) in cases {

@@ -20,11 +20,11 @@ use super::wire::Fallible;
 /// Where events come from.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Input {
-    /// Replay an Arrow IPC stream or file, over and over, instead of generated events
+    /// Replay a file, over and over, instead of generated events: whatever 'qads replay' takes
     ///
-    /// With an integer column `flags`, one batch is one exchange event: rows up to and including one
+    /// It is read into memory as a whole. With an integer column `flags`, one batch is one exchange event: rows up to and including one
     /// with flags >= 128. Otherwise see --rows.
-    #[arg(long, value_name = "FILE.arrows")]
+    #[arg(long, value_name = "FILE")]
     pub input: Option<PathBuf>,
     /// Replay the file in batches of this many rows
     ///

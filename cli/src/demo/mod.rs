@@ -23,8 +23,8 @@ const EXAMPLES: &str = "\
 Examples:
   qads demo                               generated order-book events, 10,000 per second, 10 s
   qads demo --rate 0 --seconds 5          as fast as the machine can
-  qads demo --input quotes.arrows         replay an Arrow IPC file, a batch per row or exchange event
-  qads demo --input t.arrows --rows 100   the same, 100 rows to a batch
+  qads demo --input quotes.arrows         replay a file, a batch per row or exchange event
+  qads demo --input t.parquet --rows 100  100 rows to a batch
 
 Exit status: 0 if every count adds up and every batch was whole, 1 if not or if something failed,
 2 for wrong usage, 130 after Ctrl-C. Nothing is left in /dev/shm in any case.";

@@ -1,28 +1,23 @@
-//! Events of an Arrow IPC file, to be played over and over.
+//! Events of a file, to be played over and over.
 
-use std::fs::File;
-use std::io::{BufReader, Read, Seek};
-use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 
-use arrow_ipc::reader::{FileReader, StreamReader};
+use arrow_select::concat::concat_batches;
 use qadataswap::arrow_array::cast::AsArray;
 use qadataswap::arrow_array::types::{
     Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use qadataswap::arrow_array::{Array, RecordBatch};
-use qadataswap::arrow_schema::{ArrowError, DataType, SchemaRef};
+use qadataswap::arrow_schema::{DataType, SchemaRef};
 
 use super::wire::Fallible;
+use crate::failure::{Outcome, guarded};
+use crate::input::Input;
 
-/// First bytes of the IPC file format; a stream starts with a message.
-const FILE_MAGIC: &[u8; 6] = b"ARROW1";
 /// Column that marks the last row of an exchange event, as Databento and others have it.
 const FLAGS: &str = "flags";
 /// The mark: a row whose flags are at least this is the last of its event.
 const LAST_OF_EVENT: i128 = 128;
-/// Most of what a decoder may have to say about a file it cannot read.
-const MOST_REASON_CHARS: usize = 150;
 
 /// The rows of a file, cut into events.
 #[derive(Debug)]
@@ -36,17 +31,10 @@ impl Tape {
     /// Reads a file. An event has `rows` rows if that is given; otherwise it ends where the `flags`
     /// column says, or with each row if there is no such column.
     pub fn read(path: &Path, rows: Option<usize>) -> Fallible<Self> {
-        let named = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
-        let file = File::open(path).map_err(|error| named(&error))?;
-        let all = read_all_rows(file).map_err(|reason| {
-            let reason: String = reason.to_string().chars().take(MOST_REASON_CHARS).collect();
-            match reason.contains("decompression") {
-                true => named(&"compressed Arrow data; write it without compression"),
-                false => named(&format!("not a sound Arrow IPC stream or file ({reason})")),
-            }
-        })?;
+        let named = |what: &str| format!("{}: {what}", path.display());
+        let all = read_all_rows(path).map_err(|failure| named(&failure.into_text()))?;
         if all.num_rows() == 0 {
-            return Err(named(&"there are no rows in it").into());
+            return Err(named("there are no rows in it").into());
         }
         let cuts = match (rows, flags(&all)) {
             (None, Some(flags)) => cuts_by_flags(&flags),
@@ -90,28 +78,12 @@ impl Tape {
     }
 }
 
-/// All rows of a file of either format, as one batch.
-fn read_all_rows(file: File) -> Result<RecordBatch, ArrowError> {
-    let mut file = BufReader::new(file);
-    let mut magic = Vec::new();
-    file.by_ref().take(FILE_MAGIC.len() as u64).read_to_end(&mut magic)?;
-    file.rewind()?;
-    let read = || {
-        let (schema, batches): (_, Result<Vec<_>, _>) = if magic == FILE_MAGIC {
-            let reader = FileReader::try_new(file, None)?;
-            (reader.schema(), reader.collect())
-        } else {
-            let reader = StreamReader::try_new(file, None)?;
-            (reader.schema(), reader.collect())
-        };
-        arrow_select::concat::concat_batches(&schema, &batches?)
-    };
-    // The decoder of arrow-ipc panics on some malformed files. Nobody needs to see where.
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
-    let read = panic::catch_unwind(AssertUnwindSafe(read));
-    panic::set_hook(hook);
-    read.unwrap_or_else(|_| Err(ArrowError::IpcError("malformed".into())))
+/// All rows of a file, as one batch.
+fn read_all_rows(path: &Path) -> Outcome<RecordBatch> {
+    let input = Input::open(path, None)?;
+    let schema = input.schema().clone();
+    let batches = input.collect::<Outcome<Vec<_>>>()?;
+    Ok(guarded(|| concat_batches(&schema, &batches))?)
 }
 
 /// The `flags` column, if there is one of integers.

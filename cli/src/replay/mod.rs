@@ -1,7 +1,6 @@
 //! `qads replay`: a file into a ring, with the timing that it was recorded with.
 
 mod cut;
-mod input;
 mod pace;
 
 use std::io::{self, IsTerminal, Write};
@@ -14,11 +13,11 @@ use qadataswap::observe::Observer;
 use qadataswap::{OnSlowReader, QADataSwapError, Writer, WriterOptions};
 
 use crate::failure::{Failure, Outcome, failed};
+use crate::input::Input;
 use crate::messages;
 use crate::signals::Stop;
 use crate::text;
 use cut::Cut;
-use input::Input;
 use pace::{Clock, Unit};
 
 const EXAMPLES: &str = "\
@@ -176,7 +175,8 @@ impl Replay<'_> {
     fn all(&mut self, input: Input) -> Outcome {
         let cut = Cut::new(self.rows, input.has_messages() && !self.by_time, self.clock.is_some());
         for batch in input {
-            for part in cut.apply(&batch?, self.clock.as_ref())? {
+            let batch = batch.map_err(|failure| failure.with("all before that was published"))?;
+            for part in cut.apply(&batch, self.clock.as_ref())? {
                 self.stop.check()?;
                 if let Some(clock) = &mut self.clock
                     && let Some(due) = clock.due(&part)?

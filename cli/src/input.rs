@@ -1,4 +1,5 @@
-//! Files to replay, as batches one after the other: never more of one in memory than a batch.
+//! Files to replay (`qads replay`, `qads demo --input`), as batches one after the other: never more of one in memory than a
+//! batch.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -54,7 +55,8 @@ impl Input {
                 "a Feather V1 file, which came before Arrow IPC files and is not read; write it again as Feather V2 \
                  (the Arrow IPC file format), as pyarrow's write_feather(read_feather(OLD), NEW) does",
             ));
-        } else if magic.starts_with(&CONTINUATION) {
+        } else if magic.starts_with(&CONTINUATION) || magic.contains(&0) {
+            // (Streams of Arrow before 0.15 begin with a length, as no text does.)
             guarded(|| open_stream(file, false))
         } else if magic.is_empty() {
             return Err(failed("it is empty"));
@@ -86,7 +88,7 @@ impl Iterator for Input {
             // What a killed recorder had not written whole.
             Err(_) if self.is_partial => None,
             Err(error) if is_cut_short(&error) => {
-                Some(Err(failed("it ends in the middle of a batch; all before that was published")))
+                Some(Err(failed("it ends in the middle of a batch")))
             }
             Err(error) => Some(Err(failed(format!("cannot be read: {}", shortened(&error))))),
         }
