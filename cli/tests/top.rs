@@ -1,6 +1,9 @@
 //! `qads top` in a terminal of its own: what is on the screen, keys, sizes, and how it leaves the terminal.
 
 mod support;
+// What `top` leaves its terminal by, to panic within it.
+#[path = "../src/top/terminal.rs"]
+mod terminal;
 
 use std::io::{Read, Write};
 use std::num::NonZero;
@@ -30,8 +33,6 @@ struct Screen {
 
 impl Terminal {
     fn start(arguments: &[&str], no_color: bool) -> Self {
-        let size = PtySize { rows: 30, cols: 110, pixel_width: 0, pixel_height: 0 };
-        let pair = native_pty_system().openpty(size).expect("a terminal");
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_qads"));
         command.arg("top");
         command.args(arguments);
@@ -40,6 +41,12 @@ impl Terminal {
         if no_color {
             command.env("NO_COLOR", "1");
         }
+        Self::start_command(command)
+    }
+
+    fn start_command(command: CommandBuilder) -> Self {
+        let size = PtySize { rows: 30, cols: 110, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).expect("a terminal");
         let child = pair.slave.spawn_command(command).expect("started");
         let mut from = pair.master.try_clone_reader().expect("readable");
         let keys = pair.master.take_writer().expect("writable");
@@ -211,4 +218,34 @@ fn it_ends_with_its_terminal() {
 #[test]
 fn without_a_terminal_it_says_so() {
     assert!(qads(&["top"]).failed(1).contains("it needs a terminal"));
+}
+
+/// Set for the process in the terminal of the next test.
+const PANICS: &str = "QADS_TEST_PANICS_IN_ITS_TERMINAL";
+
+#[test]
+fn a_panic_leaves_a_clean_terminal_with_its_message() {
+    if std::env::var_os(PANICS).is_some() {
+        terminal::within(|terminal| -> () {
+            terminal.draw(|frame| frame.render_widget("drawn", frame.area())).unwrap();
+            panic!("on purpose");
+        })
+        .unwrap();
+    }
+    // This very test again, in a terminal.
+    let mut command = CommandBuilder::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "a_panic_leaves_a_clean_terminal_with_its_message", "--nocapture"]);
+    command.env("TERM", "xterm-256color");
+    command.env(PANICS, "1");
+    let panicking = Terminal::start_command(command);
+    // On the screen that was there before, and that stays.
+    let screen = panicking.screen.clone();
+    let (code, raw) = panicking.end();
+    let screen = screen.0.lock().unwrap().parser.screen().contents();
+    assert_ne!(code, 0);
+    assert!(screen.contains("on purpose") && !screen.contains("drawn"), "{screen}");
+    let (before, after) = raw.split_once("on purpose").unwrap();
+    assert!(before.contains("\x1b[?1049h") && before.contains("drawn"), "{raw:?}");
+    // Lines end with both characters again, as in no raw mode.
+    assert!(after.contains("\r\n"), "{raw:?}");
 }

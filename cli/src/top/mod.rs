@@ -3,6 +3,7 @@
 mod draw;
 mod latency;
 mod model;
+mod terminal;
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -64,10 +65,7 @@ pub fn run(arguments: &TopArguments) -> Outcome {
     end_with_the_terminal();
     let sampler = (!arguments.no_latency).then(|| Sampler::start(arguments.stamp.clone()));
     let mut model = Model::new(arguments.names.clone(), arguments.interval_ms, sampler);
-    // The terminal is put right before anything else: by `restore`, and by the hook that `try_init` sets for panics.
-    let mut terminal = ratatui::try_init()?;
-    let outcome = watch(&mut terminal, &mut model, &stop);
-    let restored = ratatui::try_restore();
+    let (outcome, restored) = terminal::within(|terminal| watch(terminal, &mut model, &stop))?;
     if !io::stdout().is_terminal() {
         // It is gone, and so is whoever could be told what that has led to.
         return Err(Failure::Stopped(stop.signal().unwrap_or(signal_hook::consts::SIGHUP)));
