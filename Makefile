@@ -30,8 +30,9 @@ PEERS = --manifest-path benches/peers/Cargo.toml --target-dir target
 .PHONY: fuzz fuzz-smoke fuzz-build fuzz-keep
 .PHONY: sanitize tsan asan coverage pictures
 
+# Without the other verbs, whose dependencies take minutes to compile.
 demo:
-	$(CARGO) run $(LOCKED) --release -p qads -- demo
+	$(CARGO) run $(LOCKED) --release -p qads --no-default-features -- demo
 
 # The documentation tests come last: the closing line of a run then tells of tests that ran.
 test: lint doc test-debug test-release test-bare loom model polars crash ffi python bench-once test-doc
@@ -46,6 +47,7 @@ lint:
 	$(CARGO) fmt --manifest-path benches/peers/Cargo.toml --check
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	$(CARGO) clippy $(LOCKED) -p qadataswap --no-default-features -- -D warnings
+	$(CARGO) clippy $(LOCKED) -p qads --no-default-features -- -D warnings
 	$(CARGO) clippy $(LOCKED) $(PEERS) --all-targets -- -D warnings
 	@! grep -rn 'sync::atomic' src --include='*.rs' --exclude=sync.rs || \
 		{ echo "atomics come from crate::sync, which loom can switch"; exit 1; }

@@ -5,7 +5,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use parquet::errors::ParquetError;
 use qadataswap::QADataSwapError;
 use qadataswap::arrow_schema::ArrowError;
 
@@ -125,17 +124,5 @@ impl From<ArrowError> for Failure {
             error if error.to_string().contains("Broken pipe") => Self::NobodyListens,
             error => failed(error),
         }
-    }
-}
-
-impl From<ParquetError> for Failure {
-    fn from(error: ParquetError) -> Self {
-        failed(error)
-    }
-}
-
-impl From<serde_json::Error> for Failure {
-    fn from(error: serde_json::Error) -> Self {
-        io::Error::from(error).into()
     }
 }

@@ -1,28 +1,14 @@
 //! `qads`: the command-line tool of qadataswap.
 
-mod bench;
-mod completions;
+// Without its other verbs, the demo does not use all of what they share with it.
+#![cfg_attr(not(feature = "full"), allow(dead_code))]
+
 mod demo;
-mod doctor;
-mod export;
 mod failure;
-mod filter;
 mod input;
-mod inspect;
-mod ls;
-mod messages;
-mod print;
-mod processes;
-mod record;
-mod remove;
-mod replay;
-mod rings;
-mod schema;
-mod signals;
-mod tail;
 mod text;
-mod top;
-mod writer_watch;
+#[cfg(feature = "full")]
+mod verbs;
 
 use std::process::ExitCode;
 
@@ -33,7 +19,8 @@ use clap::{Parser, Subcommand};
 /// What only looks (ls, top, schema, inspect, tail, export, doctor) opens rings read-only and is no reader in the
 /// eyes of the writer; it cannot slow or disturb anybody.
 #[derive(Parser)]
-#[command(name = "qads", version, after_help = failure::EXIT_CODES)]
+#[command(name = "qads", version)]
+#[command(after_help = if cfg!(feature = "full") { failure::EXIT_CODES } else { input::NEEDS_FULL })]
 pub struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -41,53 +28,22 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    Ls(ls::LsArguments),
-    Top(top::TopArguments),
-    Tail(tail::TailArguments),
-    Schema(schema::SchemaArguments),
-    Inspect(inspect::InspectArguments),
-    Record(record::RecordArguments),
-    Replay(replay::ReplayArguments),
-    Bench(bench::BenchArguments),
-    Doctor(doctor::DoctorArguments),
-    Rm(remove::RmArguments),
-    Gc(remove::GcArguments),
-    Export(export::ExportArguments),
+    #[cfg(feature = "full")]
+    #[command(flatten)]
+    Other(verbs::Verb),
     Demo(demo::DemoArguments),
-    Completions(completions::CompletionsArguments),
-    Man(completions::ManArguments),
     #[command(hide = true)]
     DemoWriter(demo::writer::WriterArguments),
     #[command(hide = true)]
     DemoReader(demo::reader::ReaderArguments),
-    #[command(hide = true)]
-    BenchReader(bench::reader::ReaderArguments),
 }
 
 fn main() -> ExitCode {
-    let verb = Arguments::parse().verb;
-    let (name, outcome) = match verb {
-        Verb::Ls(arguments) => ("ls", ls::run(&arguments)),
-        Verb::Top(arguments) => ("top", top::run(&arguments)),
-        Verb::Tail(arguments) => ("tail", tail::run(&arguments)),
-        Verb::Schema(arguments) => ("schema", schema::run(&arguments)),
-        Verb::Inspect(arguments) => ("inspect", inspect::run(&arguments)),
-        Verb::Record(arguments) => ("record", record::run(&arguments)),
-        Verb::Replay(arguments) => ("replay", replay::run(&arguments)),
-        Verb::Bench(arguments) => ("bench", bench::run(&arguments)),
-        Verb::Doctor(arguments) => ("doctor", doctor::run(&arguments)),
-        Verb::Rm(arguments) => ("rm", remove::rm(&arguments)),
-        Verb::Gc(arguments) => ("gc", remove::gc(&arguments)),
-        Verb::Export(arguments) => ("export", export::run(&arguments)),
-        Verb::Completions(arguments) => ("completions", completions::run(&arguments)),
-        Verb::Man(arguments) => ("man", completions::man(&arguments)),
-        Verb::BenchReader(arguments) => ("bench", bench::reader::run(&arguments)),
-        Verb::Demo(arguments) => return demo::run(&arguments),
-        Verb::DemoWriter(arguments) => return demo::wire::child(|| demo::writer::run(&arguments)),
-        Verb::DemoReader(arguments) => return demo::wire::child(|| demo::reader::run(&arguments)),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(name),
+    match Arguments::parse().verb {
+        #[cfg(feature = "full")]
+        Verb::Other(verb) => verb.run(),
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::DemoWriter(arguments) => demo::wire::child(|| demo::writer::run(&arguments)),
+        Verb::DemoReader(arguments) => demo::wire::child(|| demo::reader::run(&arguments)),
     }
 }

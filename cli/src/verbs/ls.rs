@@ -7,9 +7,9 @@ use qadataswap::observe::ReaderKind;
 use serde::Serialize;
 
 use crate::failure::Outcome;
-use crate::processes;
-use crate::rings::{self, Health, Rate, Rates, Ring};
 use crate::text::{self, Look, Table, cell};
+use crate::verbs::processes;
+use crate::verbs::rings::{self, Health, Rate, Rates, Ring};
 
 const EXAMPLES: &str = "\
 Examples:

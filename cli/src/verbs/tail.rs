@@ -6,12 +6,12 @@ use qadataswap::observe::Observer;
 use qadataswap::{QADataSwapError, Reader, ReaderOptions, Start, WaitStrategy};
 
 use crate::failure::{Failure, Outcome, failed};
-use crate::filter::{self, Condition};
-use crate::messages;
-use crate::print::{Format, HEX_BYTES, Printer};
-use crate::signals::Stop;
 use crate::text;
-use crate::writer_watch::WriterWatch;
+use crate::verbs::filter::{self, Condition};
+use crate::verbs::messages;
+use crate::verbs::print::{Format, HEX_BYTES, Printer};
+use crate::verbs::signals::Stop;
+use crate::verbs::writer_watch::WriterWatch;
 
 const EXAMPLES: &str = "\
 Examples:

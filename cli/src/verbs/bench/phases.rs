@@ -13,7 +13,7 @@ use super::reader::{Counted, READY, Stamped, Wait};
 use crate::demo::clock::monotonic_ns;
 use crate::demo::process::{Process, Ring};
 use crate::failure::{Outcome, failed};
-use crate::signals::Stop;
+use crate::verbs::signals::Stop;
 
 /// From one message to the next when latency is measured.
 const PERIOD_NS: u64 = 20_000;

@@ -12,7 +12,7 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::failure::{Failure, Outcome, failed};
-use crate::signals::Stop;
+use crate::verbs::signals::Stop;
 use latency::Sampler;
 use model::Model;
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::latency::{Latencies, Sampler};
 use crate::failure::Outcome;
-use crate::rings::{self, Content, Rate, Rates, Ring};
+use crate::verbs::rings::{self, Content, Rate, Rates, Ring};
 
 /// Rates that are remembered for the sparkline.
 const HISTORY: usize = 240;

@@ -7,8 +7,8 @@ use qadataswap::observe::Observer;
 use serde_json::{Value, json};
 
 use crate::failure::{Outcome, failed};
-use crate::messages;
 use crate::text::{self, Look, Table, cell, tame};
+use crate::verbs::messages;
 
 const EXAMPLES: &str = "\
 Examples:

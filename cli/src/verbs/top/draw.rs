@@ -9,10 +9,10 @@ use ratatui::widgets::{
 };
 
 use super::model::{Model, Order, Row};
-use crate::ls::kind_word;
-use crate::processes::{self, Doing};
-use crate::rings::Health;
 use crate::text::{age, bytes, grouped, nanoseconds, rate, tame};
+use crate::verbs::ls::kind_word;
+use crate::verbs::processes::{self, Doing};
+use crate::verbs::rings::Health;
 
 /// Rows of the table of rings that are shown before the readers get theirs.
 const MOST_RING_ROWS: u16 = 12;

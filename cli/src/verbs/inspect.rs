@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use qadataswap::observe::{Header, Observation, Observer, SlotState, SlotView};
 
 use crate::failure::{Outcome, failed};
-use crate::ls::kind_word;
-use crate::processes;
 use crate::text::{self, Look, Table, cell, grouped, painted};
+use crate::verbs::ls::kind_word;
+use crate::verbs::processes;
 
 const EXAMPLES: &str = "\
 Examples:

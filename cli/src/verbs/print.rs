@@ -10,9 +10,9 @@ use qadataswap::arrow_array::RecordBatch;
 use qadataswap::arrow_schema::{FieldRef, SchemaRef};
 
 use crate::failure::{Failure, Outcome, failed};
-use crate::messages::Arrived;
-use crate::rings::Content;
 use crate::text::{self, Look, painted};
+use crate::verbs::messages::Arrived;
+use crate::verbs::rings::Content;
 
 /// How batches are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

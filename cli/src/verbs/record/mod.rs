@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use qadataswap::{Batches, QADataSwapError, Reader, ReaderOptions, Start, WaitStrategy};
 
 use crate::failure::{Failure, Outcome, failed};
-use crate::messages;
-use crate::signals::Stop;
 use crate::text;
-use crate::writer_watch::WriterWatch;
+use crate::verbs::messages;
+use crate::verbs::signals::Stop;
+use crate::verbs::writer_watch::WriterWatch;
 use output::{Output, Rotation};
 use progress::Progress;
 

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::doctor::probes;
 use crate::failure::Outcome;
-use crate::signals::Stop;
 use crate::text::{self, Look, Table, cell, grouped, painted};
+use crate::verbs::doctor::probes;
+use crate::verbs::signals::Stop;
 use phases::{Latency, Throughput};
 
 const EXAMPLES: &str = "\

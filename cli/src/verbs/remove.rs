@@ -7,7 +7,7 @@ use qadataswap::QADataSwapError;
 use qadataswap::observe::{Observation, Observer};
 
 use crate::failure::{Outcome, failed};
-use crate::processes;
+use crate::verbs::processes;
 
 const RM_EXAMPLES: &str = "\
 Examples:

@@ -8,7 +8,7 @@ use qadataswap::arrow_array::{Array, Int64Array, RecordBatch, cast::AsArray};
 use qadataswap::arrow_schema::{DataType, SchemaRef, TimeUnit};
 
 use crate::failure::{Failure, Outcome, failed};
-use crate::signals::Stop;
+use crate::verbs::signals::Stop;
 
 /// What integers of a time column count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::failure::{Failure, Outcome, failed};
-use crate::ls::kind_word;
-use crate::processes::{self, Doing};
-use crate::rings::{self, Health, Ring};
-use crate::signals::Stop;
+use crate::verbs::ls::kind_word;
+use crate::verbs::processes::{self, Doing};
+use crate::verbs::rings::{self, Health, Ring};
+use crate::verbs::signals::Stop;
 
 const EXAMPLES: &str = "\
 Examples:

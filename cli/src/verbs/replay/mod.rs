@@ -14,9 +14,9 @@ use qadataswap::{OnSlowReader, QADataSwapError, Writer, WriterOptions};
 
 use crate::failure::{Failure, Outcome, failed};
 use crate::input::Input;
-use crate::messages;
-use crate::signals::Stop;
 use crate::text;
+use crate::verbs::messages;
+use crate::verbs::signals::Stop;
 use cut::Cut;
 use pace::{Clock, Unit};
 

@@ -1,14 +1,17 @@
 //! Files to replay (`qads replay`, `qads demo --input`), as batches one after the other: never more of one in memory than a
 //! batch.
 
+#[cfg(feature = "full")]
+mod tables;
+#[cfg(not(feature = "full"))]
+#[path = "no_tables.rs"]
+mod tables;
+
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 
-use arrow_csv::reader::Format;
 use arrow_ipc::reader::{FileReader, StreamReader};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use qadataswap::arrow_array::RecordBatch;
 use qadataswap::arrow_schema::{ArrowError, SchemaRef};
 
@@ -23,8 +26,11 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 const STREAM_STARTS: [u64; 2] = [8, 64];
 /// Rows of a batch of what has no batches of its own.
 const USUAL_ROWS: usize = 1024;
-/// What some programs begin a CSV file with, to say that it is UTF-8.
-const BYTE_ORDER_MARK: &[u8; 3] = b"\xef\xbb\xbf";
+
+/// What there is to say where something is missing.
+pub const NEEDS_FULL: &str = "this qads is built for the demo alone, without the feature `full`; 'cargo install --path \
+                              cli' installs all of it";
+const NO_DATA: &str = "not an Arrow IPC stream or file, nor Parquet, nor CSV";
 
 /// A file that is being read.
 pub struct Input {
@@ -46,26 +52,27 @@ impl Input {
         file.by_ref().take(8).read_to_end(&mut magic)?;
         file.rewind()?;
         let rows = rows.unwrap_or(USUAL_ROWS);
-        let opened = if magic.starts_with(FILE_MAGIC) {
-            guarded(|| open_file(file))
+        if magic.starts_with(FILE_MAGIC) {
+            opened(|| open_file(file))
         } else if magic.starts_with(PARQUET_MAGIC) {
-            guarded(|| open_parquet(file, rows))
+            tables::open_parquet(file, rows)
         } else if magic.starts_with(FEATHER_V1_MAGIC) {
-            return Err(failed(
+            Err(failed(
                 "a Feather V1 file, which came before Arrow IPC files and is not read; write it again as Feather V2 \
                  (the Arrow IPC file format), as pyarrow's write_feather(read_feather(OLD), NEW) does",
-            ));
-        } else if magic.starts_with(&CONTINUATION) || magic.contains(&0) {
-            // (Streams of Arrow before 0.15 begin with a length, as no text does.)
-            guarded(|| open_stream(file, false))
+            ))
+        } else if magic.starts_with(&CONTINUATION) {
+            opened(|| open_stream(file, false))
         } else if magic.is_empty() {
-            return Err(failed("it is empty"));
+            Err(failed("it is empty"))
+        } else if magic.contains(&0) {
+            // Streams of Arrow before 0.15 begin with a length, as no text does.
+            opened(|| open_stream(file, false)).map_err(|_| failed(NO_DATA))
         } else if std::str::from_utf8(&magic).is_err_and(|error| error.error_len().is_some()) {
-            return Err(failed("not an Arrow IPC stream or file, nor Parquet, nor CSV"));
+            Err(failed(NO_DATA))
         } else {
-            guarded(|| open_csv(file, rows))
-        };
-        opened.map_err(|error| failed(format!("cannot be read: {}", shortened(&error))))
+            tables::open_csv(file, rows)
+        }
     }
 
     /// The schema of all batches.
@@ -95,6 +102,11 @@ impl Iterator for Input {
     }
 }
 
+/// Opens a file with a decoder that may fail, or panic.
+fn opened(open: impl FnOnce() -> Result<Input, ArrowError>) -> Outcome<Input> {
+    guarded(open).map_err(|error| failed(format!("cannot be read: {}", shortened(&error))))
+}
+
 /// Whether there was less than there should be, as of a file whose writer was killed or had no space left.
 fn is_cut_short(error: &ArrowError) -> bool {
     let ArrowError::IoError(_, error) = error else { return false };
@@ -104,6 +116,9 @@ fn is_cut_short(error: &ArrowError) -> bool {
 /// What a decoder has to say, without the half of the file that it may quote.
 fn shortened(error: &ArrowError) -> String {
     let text: String = error.to_string().chars().take(200).collect();
+    if text.contains("decompression requires") {
+        return format!("it is compressed ({NEEDS_FULL})");
+    }
     crate::text::tame(&text)
 }
 
@@ -133,33 +148,4 @@ fn open_file(mut file: File) -> Result<Input, ArrowError> {
             Err(error)
         }
     }
-}
-
-fn open_parquet(file: File, rows: usize) -> Result<Input, ArrowError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-    let schema = builder.schema().clone();
-    // Its batches have lost the metadata that this one still has.
-    let whole = schema.clone();
-    let batches = builder
-        .with_batch_size(rows)
-        .build()?
-        .map(move |batch| RecordBatch::try_new(whole.clone(), batch?.columns().to_vec()));
-    Ok(Input { schema, batches: Box::new(batches), has_messages: false, is_partial: false })
-}
-
-fn open_csv(mut file: File, rows: usize) -> Result<Input, ArrowError> {
-    let mut begin = [0; BYTE_ORDER_MARK.len()];
-    let is_marked = file.read_exact(&mut begin).is_ok() && begin == *BYTE_ORDER_MARK;
-    let start = SeekFrom::Start(if is_marked { begin.len() as u64 } else { 0 });
-    file.seek(start)?;
-    // By all lines: the first fraction, or the first time with nanoseconds, may be in the last of them.
-    let format = Format::default().with_header(true);
-    let (schema, _) = format.infer_schema(&mut BufReader::new(&mut file), None)?;
-    file.seek(start)?;
-    let schema = Arc::new(schema);
-    let reader = arrow_csv::ReaderBuilder::new(schema.clone())
-        .with_format(format)
-        .with_batch_size(rows)
-        .build(file)?;
-    Ok(Input { schema, batches: Box::new(reader), has_messages: false, is_partial: false })
 }

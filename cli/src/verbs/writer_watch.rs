@@ -53,16 +53,18 @@ impl<'a> WriterWatch<'a> {
                 self.say(&format!("ring '{ring}' has a writer again (pid {})", writer.process.pid));
                 self.is_told_gone = false;
             }
-            Some((true, writer)) if !writer.alive && !self.is_told_gone => {
-                // One that ended the ring between those two words has said so by now.
-                if see().is_some_and(|(is_open, writer)| is_open && !writer.alive) {
-                    self.say(&format!(
-                        "the writer of ring '{ring}' is gone (pid {}) and has not ended it; waiting for another to \
-                         take it over",
-                        writer.process.pid
-                    ));
-                    self.is_told_gone = true;
-                }
+            // (One that ended the ring between those two words has said so at a second look.)
+            Some((true, writer))
+                if !writer.alive
+                    && !self.is_told_gone
+                    && see().is_some_and(|(is_open, writer)| is_open && !writer.alive) =>
+            {
+                self.say(&format!(
+                    "the writer of ring '{ring}' is gone (pid {}) and has not ended it; waiting for another to take \
+                     it over",
+                    writer.process.pid
+                ));
+                self.is_told_gone = true;
             }
             _ => {}
         }

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::{Finding, Level};
-use crate::remove::{self, Standing};
-use crate::rings::{self, Health};
 use crate::text;
+use crate::verbs::remove::{self, Standing};
+use crate::verbs::rings::{self, Health};
 
 /// Memory that rings of the usual kind want to have free.
 const LITTLE_BYTES: u64 = 64 << 20;
