@@ -102,9 +102,9 @@ impl From<QADataSwapError> for Failure {
     fn from(error: QADataSwapError) -> Self {
         match error {
             QADataSwapError::InvalidName => Self::Usage(error.to_string()),
-            QADataSwapError::NotFound { .. } => {
-                failed(format!("{error} ('qads ls' shows those that are there)"))
-            }
+            QADataSwapError::NotFound { name } => failed(format!(
+                "no ring named '{name}': start its writer first ('qads ls' shows those that are there)"
+            )),
             _ => failed(error),
         }
     }

@@ -1,6 +1,6 @@
 //! `qads ls`: the rings on this machine.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use qadataswap::observe::ReaderKind;
@@ -126,6 +126,8 @@ pub fn run(arguments: &LsArguments) -> Outcome {
         writeln!(out)?;
     } else if !found.is_empty() {
         write_table(out, &found)?;
+    } else if missing.is_empty() && io::stdout().is_terminal() {
+        eprintln!("no rings (start one with 'qads demo')");
     }
     out.flush()?;
     match missing.as_slice() {

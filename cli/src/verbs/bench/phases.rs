@@ -104,12 +104,15 @@ pub fn throughput(message: Message, seconds: f64, stop: &Stop) -> Outcome<Throug
     let ring = Ring::choose(None).map_err(failed)?;
     let (name, bytes, slots) = match message {
         Message::Bytes(bytes) if bytes >= 1 << 20 => {
-            (format!("{} of bytes", crate::text::bytes(bytes as f64)), bytes, 16)
+            (format!("bytes, {}", crate::text::bytes(bytes as f64)), bytes, 16)
         }
         Message::Bytes(bytes) => {
-            (format!("{} of bytes", crate::text::bytes(bytes as f64)), bytes, SLOTS)
+            (format!("bytes, {}", crate::text::bytes(bytes as f64)), bytes, SLOTS)
         }
-        Message::Rows(rows) => (format!("Arrow, 2 columns, {rows} rows"), 16 * rows, SLOTS),
+        Message::Rows(rows) => {
+            let plural = if rows == 1 { "" } else { "s" };
+            (format!("Arrow, 2 columns, {rows} row{plural}"), 16 * rows, SLOTS)
+        }
     };
     let writer = WriterOptions::new(slots)
         .slot_capacity(bytes + 4096)

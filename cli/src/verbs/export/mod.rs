@@ -21,8 +21,8 @@ Examples:
   qads export --prometheus 0.0.0.0:9644        for everybody who can reach this machine
   qads export --once                           print the metrics and end
 
-Rates come from rate(qads_position_total[1m]) and the like. A ring is labelled with its name, a reader with the number of its
-entry, its kind and its pid.
+Rates come from rate(qads_position_total[1m]) and the like. A ring is labelled with its name, a reader with the
+number of its entry, its kind and its pid.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C.";
 

@@ -35,8 +35,8 @@ What is safe, and when:
                             until it is whole. After kill -9 the journal can be read up to the last flush.
 Ctrl-C and the end of the ring finish the file. A crash of the machine may take what the system had not written to disk
 yet, unless --sync is given. A full disk leaves whole batches too. A file has one schema, and one of the IPC file format
-one dictionary for each column; when they change, the next file begins. A message of bytes becomes a
-row of the columns `received` (when it was), `sequence` and `message`, and is bytes again in 'qads replay'.
+one dictionary for each column; when they change, the next file begins. A message of bytes becomes a row of the
+columns `received` (when it was), `sequence` and `message`, and is bytes again in 'qads replay'.
 
 Exit status: 0 the ring ended or a limit was reached, 1 failed or messages could not be read, 2 wrong usage,
 130 stopped with Ctrl-C (the file is whole).";

@@ -29,9 +29,10 @@ Examples:
   qads replay ticks.arrows ticks --speed max --readers 3     once three readers have attached
 
 FILE is an Arrow IPC stream or file (also a NAME.partial that a killed 'qads record' left), Parquet or CSV with a line
-of names; what it is, it says itself. Types of CSV columns are those that all of its lines have. A batch of an Arrow file is a message; rows of Parquet and CSV that have the
-same time are one (with --speed max, 1024 rows), unless --rows says otherwise. Messages of bytes that were recorded are
-bytes again, with the timing of their arrival. Lossless readers are waited for. In the end the ring is closed and stays in memory; see --rm.
+of names; what it is, it says itself. Types of CSV columns are those that all of its lines have. A batch of an Arrow
+file is a message; rows of Parquet and CSV that have the same time are one (with --speed max, 1024 rows), unless --rows
+says otherwise. Messages of bytes that were recorded are bytes again, with the timing of their arrival. Lossless readers
+are waited for. In the end the ring is closed and stays in memory; see --rm.
 
 The time column is one of timestamps, or of integers in --time-unit; without --time-column, the first column of
 timestamps. Rows that go back in time are published at once.
