@@ -11,7 +11,7 @@ use qadataswap::arrow_array::{
 };
 use qadataswap::arrow_schema::{DataType, Field, UnionFields};
 use support::Scratch;
-use support::qads::{TestRing, batch, qads, read_stream, text};
+use support::qads::{Running, TestRing, batch, qads, read_stream, text, wait_until};
 
 #[test]
 fn nothing_is_overwritten_unless_told_so() {
@@ -134,4 +134,44 @@ fn what_parquet_cannot_have_is_in_the_journal() {
     }
     assert!(scratch.path("span.parquet.journal").exists());
     assert!(!scratch.path("union.parquet.partial").exists());
+}
+
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    // As `timeout` sends it.
+    let ring = TestRing::with_numbers(0..3);
+    let scratch = Scratch::new("twice");
+    let path = scratch.path("out.parquet");
+    let recorder = Running::start(&["record", ring.name(), "-o", text(&path)]);
+    wait_until(|| {
+        let seen = qadataswap::observe::Observer::open(ring.name()).unwrap().look().unwrap();
+        seen.readers.first().is_some_and(|reader| reader.consumed == 3)
+    });
+    // Some of them become one before they are delivered, but not all.
+    for _ in 0..20 {
+        recorder.signal(libc::SIGTERM);
+        std::thread::yield_now();
+    }
+    let ended = recorder.finish();
+    assert_eq!(ended.code, Some(143), "{ended:?}");
+    assert!(ended.err.contains("3 messages"), "{ended:?}");
+    assert!(path.exists() && fs::read_dir(scratch.path("")).unwrap().count() == 1);
+}
+
+#[test]
+fn another_signal_ends_what_hangs() {
+    let mut ring = TestRing::with_numbers(0..3);
+    ring.close();
+    let scratch = Scratch::new("hangs");
+    let path = scratch.path("pipe");
+    // Nobody opens its other end.
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let arguments = ["record", ring.name(), "-o", text(&path), "--format", "stream", "--force"];
+    let mut recorder = Running::start(&arguments);
+    wait_until(|| {
+        recorder.signal(libc::SIGINT);
+        recorder.process.try_wait().unwrap().is_some()
+    });
+    let code = recorder.finish().code;
+    assert!(code == Some(130) || code.is_none(), "{code:?}");
 }

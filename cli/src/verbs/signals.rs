@@ -2,34 +2,42 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::iterator::Signals;
+use signal_hook::low_level;
 
 use crate::failure::{Failure, Outcome};
 
 /// How long a sleep is that a signal may have come in.
 const SLICE: Duration = Duration::from_millis(50);
+/// A signal that comes so soon after the first is the same: `timeout` sends it to a process and to its group.
+const SAME: Duration = Duration::from_millis(500);
 
 /// Whether a signal has come, and which.
 #[derive(Clone, Debug)]
-pub struct Stop(Arc<AtomicUsize>);
+pub struct Stop(Arc<AtomicI32>);
 
 impl Stop {
     /// From now on SIGINT, SIGTERM and SIGHUP are noted here. A second one ends the process at once, in case it
     /// hangs.
     pub fn on_signals() -> io::Result<Self> {
-        let noted = Arc::new(AtomicUsize::new(0));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            let again = Arc::new(AtomicBool::new(false));
-            // In this order: the first signal finds the flag still down.
-            flag::register_conditional_shutdown(signal, 128 + signal, again.clone())?;
-            flag::register(signal, again)?;
-            flag::register_usize(signal, noted.clone(), signal as usize)?;
-        }
-        Ok(Self(noted))
+        let noted = Arc::new(AtomicI32::new(0));
+        let stop = Self(noted.clone());
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        std::thread::Builder::new().spawn(move || {
+            let mut first = None;
+            for signal in signals.forever() {
+                if first.get_or_insert_with(Instant::now).elapsed() >= SAME {
+                    low_level::exit(128 + signal);
+                }
+                // Relaxed: a flag and nothing else. The first is the one to be told.
+                let _ = noted.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        })?;
+        Ok(stop)
     }
 
     /// The signal that came, if one did.
@@ -37,7 +45,7 @@ impl Stop {
         // Relaxed: a flag and nothing else.
         match self.0.load(Ordering::Relaxed) {
             0 => None,
-            signal => Some(signal as i32),
+            signal => Some(signal),
         }
     }
 
