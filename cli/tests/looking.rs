@@ -309,3 +309,25 @@ fn who_writes_a_ring_is_told_plainly() {
     let plainly = format!("has a live writer (pid {}) and a ring", std::process::id());
     assert!(said.contains(&plainly), "{said}");
 }
+
+#[test]
+fn a_ring_whose_creator_was_killed_before_the_end_is_one() {
+    let mut ring = TestRing::new(16);
+    ring.close();
+    let segment = format!("/dev/shm/qads_{}", ring.name());
+    let file = fs::OpenOptions::new().write(true).open(&segment).unwrap();
+    // All but the magic number is stored.
+    file.write_all_at(&[0; 8], 0).unwrap();
+    assert!(qads(&["ls", ring.name()]).ok().contains("not ready"));
+    qads(&["rm", ring.name()]).ok();
+    support::assert_nothing_left(ring.name());
+    // What has had messages was whole once: damaged, it is for somebody to look at.
+    let mut ring = TestRing::with_numbers(0..1);
+    ring.close();
+    let segment = format!("/dev/shm/qads_{}", ring.name());
+    let file = fs::OpenOptions::new().write(true).open(&segment).unwrap();
+    file.write_all_at(&[0; 8], 0).unwrap();
+    assert!(qads(&["rm", ring.name()]).failed(1).contains("--force removes it"));
+    qads(&["rm", "--force", ring.name()]).ok();
+    support::assert_nothing_left(ring.name());
+}
