@@ -48,6 +48,12 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
+/// So many of a thing, whose plural is regular: `1 row`, `2,000 rows`.
+pub fn count(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", grouped(number))
+}
+
 /// Bytes in units of 1,024.
 pub fn bytes(bytes: f64) -> String {
     let mut value = bytes;

@@ -114,7 +114,7 @@ fn inspect_shows_everything_and_names_what_is_wrong() {
     segment.write_all_at(&(4096u64 << 2 | 2).to_le_bytes(), 4096).unwrap();
     let ran = qads(&["inspect", ring.name()]);
     assert!(ran.out.contains("slot 0: position that was published is 4096"), "{ran:?}");
-    assert!(ran.failed(1).contains("1 inconsistencies"));
+    assert!(ran.failed(1).contains("has an inconsistency"));
 }
 
 #[test]

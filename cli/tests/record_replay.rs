@@ -293,6 +293,8 @@ fn csv_and_parquet_are_replayed_by_time_or_by_rows() {
     assert_eq!(replay(&["--speed", "max"]), [4]);
     assert_eq!(replay(&["--speed", "max", "--rows", "3"]), [3, 1]);
     let ring = RingGuard(ring_name());
+    let ran = qads(&["replay", text(&csv), &ring.0, "--speed", "max"]);
+    assert!(ran.err.contains(&format!("{}: 1 message, 4 rows, ", ring.0)), "{ran:?}");
     let replay = |more: &[&str]| qads(&[&["replay", text(&csv), &ring.0], more].concat());
     assert!(replay(&[]).failed(2).contains("no column of timestamps"));
     assert!(replay(&["--time-column", "when"]).failed(1).contains("there are: ts, price, name"));

@@ -6,6 +6,7 @@ use super::DemoArguments;
 use super::parent::{Fate, Life, Role};
 use super::reader::Wait;
 use super::wire::{ReaderReport, Ready, WriterReport};
+use crate::text::{count, grouped};
 
 const MICROSECOND_NS: f64 = 1e3;
 const SECOND_NS: f64 = 1e9;
@@ -25,10 +26,10 @@ pub fn introduction(
     let events = match &arguments.input.input {
         None => "publishes generated order-book events (1 to 8 rows each)".to_owned(),
         Some(path) => format!(
-            "replays {} ({} events, {} rows) over and over",
+            "replays {} ({}, {}) over and over",
             path.file_name().unwrap_or_default().display(),
-            grouped(ready.events),
-            grouped(ready.rows),
+            count(ready.events, "event"),
+            count(ready.rows, "row"),
         ),
     };
     writeln!(
@@ -219,17 +220,4 @@ fn per(count: u64, of: f64) -> f64 {
 fn microseconds(nanoseconds: u64) -> String {
     let tenths = (nanoseconds as f64 / (MICROSECOND_NS / 10.0)).round() as u64;
     format!("{}.{}", grouped(tenths / 10), tenths % 10)
-}
-
-/// The number with its digits in groups of three.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.char_indices() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -54,7 +54,11 @@ pub fn run(arguments: &InspectArguments) -> Outcome {
         return Ok(());
     }
     out.flush()?;
-    Err(failed(format!("ring '{}' has {} inconsistencies", arguments.name, wrong.len())))
+    let count = match wrong.len() {
+        1 => "an inconsistency".to_owned(),
+        several => format!("{several} inconsistencies"),
+    };
+    Err(failed(format!("ring '{}' has {count}", arguments.name)))
 }
 
 fn write_header(out: &mut dyn Write, seen: &Observation, colours: bool) -> io::Result<()> {

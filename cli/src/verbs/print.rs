@@ -118,8 +118,8 @@ impl Printer {
             let line = Content::Arrow(schema.as_ref().clone()).line();
             writeln!(self.out, "{}", painted(&line, Look::Dim, self.colours))?;
         }
-        let plural = if rows == 1 { "" } else { "s" };
-        let title = format!("message {}, {rows} row{plural}", text::grouped(sequence));
+        let title =
+            format!("message {}, {}", text::grouped(sequence), text::count(rows as u64, "row"));
         writeln!(self.out, "{}", painted(&title, Look::Bold, self.colours))?;
         if rows > 0 {
             let options = FormatOptions::new().with_null("null").with_display_error(true);
@@ -199,7 +199,8 @@ impl Printer {
 
     /// As `hexdump -C` has it.
     fn print_hex(&mut self, sequence: u64, bytes: &[u8]) -> Outcome {
-        let title = format!("message {}, {} bytes", text::grouped(sequence), bytes.len());
+        let length = text::count(bytes.len() as u64, "byte");
+        let title = format!("message {}, {length}", text::grouped(sequence));
         writeln!(self.out, "{}", painted(&title, Look::Bold, self.colours))?;
         let shown = &bytes[..bytes.len().min(self.hex_bytes)];
         for (line, chunk) in shown.chunks(16).enumerate() {

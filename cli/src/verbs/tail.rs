@@ -155,13 +155,15 @@ fn print_all(
             }
             Err(QADataSwapError::Evicted { lost }) => {
                 let besides = reader.rejoin()?;
-                eprintln!("qads tail: too slow for the writer, {} messages lost", lost + besides);
+                let lost = text::count(lost + besides, "message");
+                eprintln!("qads tail: too slow for the writer, {lost} lost");
             }
             Err(error) => return Err(error.into()),
         }
         let now = reader.stats().lost;
         if now > lost && !arguments.lossless {
-            eprintln!("qads tail: {} messages were overwritten before they were read", now - lost);
+            let lost = text::count(now - lost, "message");
+            eprintln!("qads tail: {lost} overwritten before being read");
         }
         lost = now;
     }

@@ -110,8 +110,8 @@ pub fn throughput(message: Message, seconds: f64, stop: &Stop) -> Outcome<Throug
             (format!("bytes, {}", crate::text::bytes(bytes as f64)), bytes, SLOTS)
         }
         Message::Rows(rows) => {
-            let plural = if rows == 1 { "" } else { "s" };
-            (format!("Arrow, 2 columns, {rows} row{plural}"), 16 * rows, SLOTS)
+            let name = format!("Arrow, 2 columns, {}", crate::text::count(rows as u64, "row"));
+            (name, 16 * rows, SLOTS)
         }
     };
     let writer = WriterOptions::new(slots)

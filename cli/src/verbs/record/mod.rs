@@ -129,7 +129,9 @@ pub fn run(arguments: &RecordArguments) -> Outcome {
     recorded.and(finished)?;
     match progress.unreadable {
         0 => Ok(()),
-        count => Err(failed(format!("{count} messages could not be read, and are not recorded"))),
+        count => {
+            Err(failed(format!("{} could not be read and recorded", text::count(count, "message"))))
+        }
     }
 }
 

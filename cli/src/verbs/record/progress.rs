@@ -53,9 +53,9 @@ impl Progress {
         // That it cannot be shown is no reason to stop recording.
         let _ = write!(
             io::stderr(),
-            "\r\x1b[K{}: {} messages, {}, {}, lag {}, lost {}",
+            "\r\x1b[K{}: {}, {}, {}, lag {}, lost {}",
             self.ring,
-            text::grouped(self.messages),
+            text::count(self.messages, "message"),
             text::bytes(output.bytes() as f64),
             text::rate(rate),
             text::grouped(stats.lag),
@@ -81,10 +81,10 @@ impl Progress {
         };
         let _ = writeln!(
             io::stderr(),
-            "{}: {} messages, {} rows, {}, {} on average, {} lost; {files}",
+            "{}: {}, {}, {}, {} on average, {} lost; {files}",
             self.ring,
-            text::grouped(self.messages),
-            text::grouped(self.rows),
+            text::count(self.messages, "message"),
+            text::count(self.rows, "row"),
             text::bytes(output.bytes() as f64),
             text::rate(self.messages as f64 / seconds),
             text::grouped(self.lost(stats)),

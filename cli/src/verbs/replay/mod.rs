@@ -261,9 +261,9 @@ impl Progress {
     fn line(&self) -> String {
         let seconds = self.started.elapsed().as_secs_f64().max(1e-9);
         format!(
-            "{} messages, {} rows, {} on average",
-            text::grouped(self.messages),
-            text::grouped(self.rows),
+            "{}, {}, {} on average",
+            text::count(self.messages, "message"),
+            text::count(self.rows, "row"),
             text::rate(self.messages as f64 / seconds)
         )
     }

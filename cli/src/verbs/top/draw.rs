@@ -9,7 +9,7 @@ use ratatui::widgets::{
 };
 
 use super::model::{Model, Order, Row};
-use crate::text::{age, bytes, grouped, nanoseconds, rate, tame};
+use crate::text::{age, bytes, count, grouped, nanoseconds, rate, tame};
 use crate::verbs::ls::kind_word;
 use crate::verbs::processes::{self, Doing};
 use crate::verbs::rings::Health;
@@ -51,15 +51,11 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, model: &Model) {
         Order::Name => "by name",
         Order::Rate => "by rate",
     };
-    let count = model.rows.len();
-    let plural = if count == 1 { "" } else { "s" };
+    let rings = count(model.rows.len() as u64, "ring");
     let paused = if model.paused { "  PAUSED" } else { "" };
     let line = Line::from(vec![
         Span::styled("qads top", Style::new().add_modifier(Modifier::BOLD)),
-        Span::raw(format!(
-            "  {count} ring{plural}, {order}, every {} ms{paused}",
-            model.interval_ms()
-        )),
+        Span::raw(format!("  {rings}, {order}, every {} ms{paused}", model.interval_ms())),
         Span::styled("  q quit  ? help", Style::new().add_modifier(Modifier::DIM)),
     ]);
     frame.render_widget(line, area);
