@@ -7,6 +7,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
 use std::sync::Arc;
 
 use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
 use qadataswap::arrow_array::{ArrayRef, TimestampNanosecondArray};
 use qadataswap::arrow_array::{Float64Array, Int64Array, RecordBatch, StringArray};
 use qadataswap::{Writer, WriterOptions};
@@ -222,4 +223,12 @@ pub fn start_endless_writer(scratch: &super::Scratch, ring: &str) -> Running {
         observer.and_then(|o| o.newest()).is_ok_and(|newest| newest.is_some())
     });
     writer
+}
+
+/// A stream of these batches.
+pub fn write_stream(path: &Path, batches: &[RecordBatch]) {
+    let file = File::create(path).expect("created");
+    let mut writer = StreamWriter::try_new(file, &batches[0].schema()).expect("a stream");
+    batches.iter().for_each(|batch| writer.write(batch).expect("written"));
+    writer.finish().expect("finished");
 }
