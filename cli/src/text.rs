@@ -104,24 +104,24 @@ pub fn age(age: Duration) -> String {
     }
 }
 
-/// Text of somebody else's making as one line that cannot move the cursor.
+/// Text of somebody else's making as one line that cannot move the cursor: control characters are escaped.
 pub fn tame(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    escaped_by(text, &[], in_hex)
 }
 
-/// The same, several lines of it and nothing lost: what cannot be seen is escaped.
+/// The same of several lines.
 pub fn escaped(text: &str) -> String {
-    escaped_by(text, in_hex)
+    escaped_by(text, &['\n', '\t'], in_hex)
 }
 
-/// The same with escapes of another kind.
-pub fn escaped_by(text: &str, escape: impl Fn(char) -> String) -> String {
+/// The same with other escapes, and without for those of `kept`.
+pub fn escaped_by(text: &str, kept: &[char], escape: impl Fn(char) -> String) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        match c {
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() => out += &escape(c),
-            c => out.push(c),
+        if c.is_control() && !kept.contains(&c) {
+            out += &escape(c);
+        } else {
+            out.push(c);
         }
     }
     out

@@ -249,20 +249,33 @@ fn what_moves_the_cursor_is_escaped_on_a_terminal_and_nowhere_else() {
     let evil = "a\u{1b}]0;owned\u{7}b\u{9b}2Jc\u{7f}d\re";
     let text: ArrayRef = Arc::new(StringArray::from(vec![evil]));
     ring.writer()
-        .write_arrow(&RecordBatch::try_from_iter([("t\u{1b}[7m", text)]).unwrap())
+        .write_arrow(&RecordBatch::try_from_iter([("t\u{1b}[7m\u{9b}", text)]).unwrap())
         .unwrap();
     let is_wild = |text: &str| text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r'));
     for format in ["table", "csv", "json"] {
         let shown = on_a_terminal(&["tail", ring.name(), "--format", format]);
-        assert!(!is_wild(&shown), "{format}: {shown:?}");
+        assert!(!is_wild(&shown) && shown.contains("1b]0;owned"), "{format}: {shown:?}");
         // The terminal puts one before each end of a line.
         assert_eq!(shown.matches('\r').count(), shown.matches('\n').count(), "{format}: {shown:?}");
     }
     let csv = on_a_terminal(&["tail", ring.name(), "--format", "csv"]);
     assert!(csv.contains(r"a\x1b]0;owned\x07b\x9b2Jc\x7fd\x0de"), "{csv:?}");
+    let table = on_a_terminal(&["tail", ring.name()]);
+    assert!(
+        table.contains(r"| t\x1b[7m\x9b ") && table.contains(r"| a\x1b]0;owned\x07b"),
+        "{table}"
+    );
+    for verb in ["schema", "ls", "inspect"] {
+        let shown = on_a_terminal(&[verb, ring.name()]);
+        assert!(!is_wild(&shown), "{verb}: {shown:?}");
+    }
+    let json = on_a_terminal(&["schema", "--json", ring.name()]);
+    assert!(!is_wild(&json), "{json:?}");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON all the same");
+    assert_eq!(json["fields"][0]["name"], "t\u{1b}[7m\u{9b}");
     let json = on_a_terminal(&["tail", ring.name(), "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(json.trim()).expect("JSON all the same");
-    assert_eq!(json["t\u{1b}[7m"], evil);
+    assert_eq!(json["t\u{1b}[7m\u{9b}"], evil);
     assert!(
         on_a_terminal(&["tail", ring.name(), "--format", "arrow"]).contains("not for a terminal")
     );

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::failure::Outcome;
 use crate::text::{self, Look, Table, cell};
+use crate::verbs::print::write_json;
 use crate::verbs::processes;
 use crate::verbs::rings::{self, Health, Rate, Rates, Ring};
 
@@ -122,8 +123,7 @@ pub fn run(arguments: &LsArguments) -> Outcome {
     let out = &mut io::stdout().lock();
     if arguments.json {
         let rows: Vec<RingRow> = found.iter().map(|(rate, ring)| row(ring, *rate)).collect();
-        serde_json::to_writer_pretty(&mut *out, &rows)?;
-        writeln!(out)?;
+        write_json(out, &rows)?;
     } else if !found.is_empty() {
         write_table(out, &found)?;
     } else if missing.is_empty() && io::stdout().is_terminal() {

@@ -1,13 +1,15 @@
 //! Batches on standard output: tables, JSON lines, CSV, an Arrow IPC stream; and bytes as hex.
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::sync::Arc;
 
-use arrow_cast::display::FormatOptions;
-use arrow_cast::pretty::pretty_format_batches_with_options;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_cast::pretty::pretty_format_batches;
 use arrow_ipc::writer::StreamWriter;
 use qadataswap::Batches;
-use qadataswap::arrow_array::RecordBatch;
-use qadataswap::arrow_schema::{FieldRef, SchemaRef};
+use qadataswap::arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
+use qadataswap::arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
+use serde::Serialize;
 
 use crate::failure::{Failure, Outcome, failed};
 use crate::text::{self, Look, painted};
@@ -30,6 +32,39 @@ pub enum Format {
 /// Bytes of a message that the hex view shows, unless told otherwise.
 pub const HEX_BYTES: usize = 512;
 
+/// A value for programs, on lines of its own.
+pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Outcome {
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    Ok(out.write_all(&escaped_json(text, io::stdout().is_terminal()))?)
+}
+
+/// JSON as a terminal may get it. It escapes most control characters by itself; those that it does not are within
+/// strings, where it may.
+fn escaped_json(text: Vec<u8>, on_terminal: bool) -> Vec<u8> {
+    if !on_terminal {
+        return text;
+    }
+    let escape = |c: char| format!("\\u{:04x}", u32::from(c));
+    text::escaped_by(&String::from_utf8_lossy(&text), &['\n'], escape).into_bytes()
+}
+
+/// A batch as it is shown to people: strings, without what moves the cursor.
+fn readable(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let options = FormatOptions::new().with_null("null").with_display_error(true);
+    let schema = batch.schema();
+    let mut fields = Vec::new();
+    let mut columns: Vec<ArrayRef> = Vec::new();
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        let values = ArrayFormatter::try_new(column, &options)?;
+        let cells = (0..batch.num_rows()).map(|row| text::escaped(&values.value(row).to_string()));
+        columns.push(Arc::new(StringArray::from_iter_values(cells)));
+        fields.push(Field::new(text::escaped(field.name()), DataType::Utf8, false));
+    }
+    let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
+}
+
 /// Where batches go.
 pub struct Printer {
     format: Format,
@@ -43,11 +78,17 @@ pub struct Printer {
 }
 
 impl Printer {
-    pub fn new(format: Format, hex_bytes: usize) -> Self {
+    /// Fails if the format is not for where standard output goes.
+    pub fn new(format: Format, hex_bytes: usize) -> Outcome<Self> {
         let on_terminal = io::stdout().is_terminal();
+        if on_terminal && format == Format::Arrow {
+            return Err(Failure::Usage(
+                "an Arrow stream is not for a terminal; send it to a file (> ticks.arrows) or a program".to_owned(),
+            ));
+        }
         let out = BufWriter::new(io::stdout());
         let colours = text::colours();
-        Self { format, out, schema: None, stream: None, hex_bytes, colours, on_terminal }
+        Ok(Self { format, out, schema: None, stream: None, hex_bytes, colours, on_terminal })
     }
 
     /// Prints a message. `change` says which of its rows and columns are wanted.
@@ -122,12 +163,8 @@ impl Printer {
             format!("message {}, {}", text::grouped(sequence), text::count(rows as u64, "row"));
         writeln!(self.out, "{}", painted(&title, Look::Bold, self.colours))?;
         if rows > 0 {
-            let options = FormatOptions::new().with_null("null").with_display_error(true);
-            let table = pretty_format_batches_with_options(batches, &options)?.to_string();
-            // Strings of somebody else's making may hold what moves the cursor.
-            for line in table.lines() {
-                writeln!(self.out, "{}", text::tame(line))?;
-            }
+            let batches = batches.iter().map(readable).collect::<Result<Vec<_>, _>>()?;
+            writeln!(self.out, "{}", pretty_format_batches(&batches)?)?;
         }
         Ok(())
     }
@@ -140,17 +177,7 @@ impl Printer {
             writer.write(batch)?;
         }
         writer.finish()?;
-        // Of what is escaped here (beyond ASCII; JSON sees to the rest) all is in strings.
-        self.send(&text, |c| format!("\\u{:04x}", u32::from(c)))
-    }
-
-    /// Text to the output; on a terminal with control characters escaped.
-    fn send(&mut self, text: &[u8], escape: impl Fn(char) -> String) -> Outcome {
-        if !self.on_terminal {
-            return Ok(self.out.write_all(text)?);
-        }
-        let text = text::escaped_by(&String::from_utf8_lossy(text), escape);
-        Ok(self.out.write_all(text.as_bytes())?)
+        Ok(self.out.write_all(&escaped_json(text, self.on_terminal))?)
     }
 
     fn print_csv(&mut self, schema: SchemaRef, batches: &[RecordBatch]) -> Outcome {
@@ -171,15 +198,13 @@ impl Printer {
             writer.write(batch)?;
         }
         drop(writer);
-        self.send(&text, text::in_hex)
+        if self.on_terminal {
+            text = text::escaped(&String::from_utf8_lossy(&text)).into_bytes();
+        }
+        Ok(self.out.write_all(&text)?)
     }
 
     fn print_stream(&mut self, schema: SchemaRef, batches: &[RecordBatch]) -> Outcome {
-        if self.on_terminal {
-            return Err(Failure::Usage(
-                "an Arrow stream is not for a terminal; send it to a file (> ticks.arrows) or a program".to_owned(),
-            ));
-        }
         if self.is_new(&schema) && self.stream.is_some() {
             return Err(failed(
                 "the schema has changed, and an Arrow stream has just one; use --format json",

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::failure::{Outcome, failed};
 use crate::text::{self, Look, Table, cell, tame};
 use crate::verbs::messages;
+use crate::verbs::print::write_json;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,8 +54,7 @@ pub fn run(arguments: &SchemaArguments) -> Outcome {
     if arguments.json {
         let fields: Vec<Value> = schema.fields().iter().map(|field| field_json(field)).collect();
         let whole = json!({ "kind": "arrow", "fields": fields, "metadata": metadata_json(schema.metadata()) });
-        serde_json::to_writer_pretty(&mut *out, &whole)?;
-        writeln!(out)?;
+        write_json(out, &whole)?;
         return Ok(());
     }
     let mut table = Table::new(&["COLUMN", "TYPE", "NULL"], &[]);

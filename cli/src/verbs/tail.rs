@@ -61,6 +61,7 @@ pub struct TailArguments {
 
 pub fn run(arguments: &TailArguments) -> Outcome {
     let stop = Stop::on_signals()?;
+    let mut printer = Printer::new(arguments.format, arguments.bytes)?;
     let reader = ReaderOptions::new()
         .start(if arguments.messages == 0 { Start::Next } else { Start::Oldest })
         .register(arguments.lossless)
@@ -70,7 +71,6 @@ pub fn run(arguments: &TailArguments) -> Outcome {
         .attach(&arguments.name)?;
     let end = newest_sequence(&arguments.name)?;
     skip_to(&reader, end.saturating_sub(arguments.messages))?;
-    let mut printer = Printer::new(arguments.format, arguments.bytes);
     let ended = print_all(arguments, &reader, end, &stop, &mut printer);
     match ended {
         // What is there is whole, however it ended.

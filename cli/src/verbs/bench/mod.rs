@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::failure::Outcome;
 use crate::text::{self, Look, Table, cell, grouped, painted};
 use crate::verbs::doctor::probes;
+use crate::verbs::print::write_json;
 use crate::verbs::signals::Stop;
 use phases::{Latency, Throughput};
 
@@ -77,8 +78,7 @@ pub fn run(arguments: &BenchArguments) -> Outcome {
     }
     report.hints = hints(&report.latency);
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &report)?;
-        writeln!(out)?;
+        write_json(out, &report)?;
         return Ok(());
     }
     table.write(out, colours)?;

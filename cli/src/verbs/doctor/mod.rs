@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::failure::{Outcome, failed};
 use crate::text::{self, Look, painted};
+use crate::verbs::print::write_json;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,8 +75,7 @@ pub fn run(arguments: &DoctorArguments) -> Outcome {
     let findings = probes::all(&arguments.root);
     let out = &mut io::stdout().lock();
     if arguments.json {
-        serde_json::to_writer_pretty(&mut *out, &findings)?;
-        writeln!(out)?;
+        write_json(out, &findings)?;
     } else {
         let colours = text::colours();
         for finding in &findings {
