@@ -95,6 +95,9 @@ fn a_stream_that_is_cut_short_is_published_as_far_as_it_goes() {
     // Its types have to be known before its first row is published.
     let said = qads(&["replay", "/dev/null", &ring.0, "--speed", "max"]).failed(1);
     assert!(said.contains("not a file"), "{said}");
+    let folder = scratch.path("");
+    let said = qads(&["replay", text(&folder), &ring.0, "--speed", "max"]).failed(1);
+    assert!(said.contains("a folder; name a file in it"), "{said}");
 }
 
 #[test]
@@ -207,6 +210,13 @@ fn bytes_are_recorded_with_the_time_of_their_coming_and_replayed_by_it() {
     };
     assert!(replay(&path, "1x") >= 300);
     assert!(replay(&path, "10x") >= 30);
+
+    // Parquet has no messages, but rows of a time each.
+    let ring = RingGuard(ring_name());
+    qads(&["replay", text(&path), &ring.0, "--speed", "max"]).ok();
+    let parquet = scratch.path("out.parquet");
+    qads(&["record", &ring.0, "-o", text(&parquet)]).ok();
+    replay(&parquet, "1x");
 
     // Recorded before there were times.
     let old: Vec<RecordBatch> = recorded

@@ -45,7 +45,11 @@ impl Input {
     /// Opens a file. What has no batches of its own gives batches of `rows` rows.
     pub fn open(path: &Path, rows: Option<usize>) -> Outcome<Self> {
         let mut file = File::open(path)?;
-        if !file.metadata()?.is_file() {
+        let kind = file.metadata()?.file_type();
+        if kind.is_dir() {
+            return Err(failed("a folder; name a file in it"));
+        }
+        if !kind.is_file() {
             return Err(failed("not a file; it is read from the beginning more than once"));
         }
         let mut magic = Vec::new();
