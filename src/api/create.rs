@@ -31,17 +31,28 @@ use crate::wait::futex_wake_all;
 pub(super) struct Ring {
     pub(super) data: DataSegment,
     pub(super) publisher: Publisher,
-    /// Bytes of each slot, from its start, that have memory.
-    slot_memory: Vec<u32>,
+    slot_memory: Vec<SlotMemory>,
     /// The template of the last stream that was stored to each slot, and its position. Empty as long as there are no
     /// templates.
     slot_templates: Vec<(u64, Position)>,
 }
 
+/// What of a slot has memory.
+#[derive(Clone, Copy, Debug)]
+struct SlotMemory {
+    /// Bytes from its start.
+    bytes: u32,
+    /// Whether the head of the slot after it has some too, as far as was asked for.
+    has_next: bool,
+}
+
 impl Ring {
     fn new(data: DataSegment, publisher: Publisher, options: &WriterOptions) -> Self {
         let geometry = data.geometry();
-        let known = if options.backing.prefault { geometry.slot_stride as u32 } else { 0 };
+        let known = match options.backing.prefault {
+            true => SlotMemory { bytes: geometry.slot_stride as u32, has_next: true },
+            false => SlotMemory { bytes: 0, has_next: false },
+        };
         let slot_memory = vec![known; geometry.slot_count as usize];
         Self { data, publisher, slot_memory, slot_templates: Vec::new() }
     }
@@ -79,22 +90,26 @@ impl Ring {
     /// that has no memory and cannot get any kills (SIGBUS).
     #[inline(always)]
     pub(super) fn allocate(&mut self, bytes: usize) -> Result<(), SysError> {
-        // A slot that has memory has had it since the one after it has.
-        if self.slot_memory[self.publisher.index() as usize] >= bytes as u32 {
-            return Ok(());
-        }
-        self.allocate_next(bytes)
+        if self.has_memory(bytes) { Ok(()) } else { self.allocate_next(bytes) }
+    }
+
+    /// Whether [`allocate`](Self::allocate) has nothing to do.
+    #[inline(always)]
+    pub(super) fn has_memory(&self, bytes: usize) -> bool {
+        let memory = &self.slot_memory[self.publisher.index() as usize];
+        memory.bytes >= bytes as u32 && memory.has_next
     }
 
     #[cold]
     fn allocate_next(&mut self, bytes: usize) -> Result<(), SysError> {
         let (index, after) = (self.publisher.index(), self.publisher.index_after(&self.data));
-        if self.slot_memory[after as usize] == 0 {
-            self.allocate_slot(after, 1)?;
-        }
-        if self.slot_memory[index as usize] < bytes as u32 {
+        if self.slot_memory[index as usize].bytes < bytes as u32 {
             self.allocate_slot(index, bytes as u64)?;
         }
+        if self.slot_memory[after as usize].bytes == 0 {
+            self.allocate_slot(after, 1)?;
+        }
+        self.slot_memory[index as usize].has_next = true;
         Ok(())
     }
 
@@ -107,7 +122,7 @@ impl Ring {
         let to = (start + bytes).next_multiple_of(PAGE).min(geometry.segment_bytes);
         self.data.segment().allocate(from, to - from)?;
         let usable = (to - start).min(geometry.slot_stride);
-        self.slot_memory[index as usize] = usable as u32;
+        self.slot_memory[index as usize].bytes = usable as u32;
         Ok(())
     }
 }

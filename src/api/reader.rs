@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use super::arrow_reading::Arrived;
 use super::observe::MessageKind;
 use super::reading::{Gate, Inner};
-use super::source::{Taken, Tried};
+use super::source::{NotCopied, Taken};
 use super::{Lease, ReaderOptions, ReaderStats, check_fork};
 #[cfg(feature = "arrow")]
 use crate::codec::Reading;
@@ -132,8 +132,7 @@ impl Reader {
             let available_bytes = buffer.len();
             let Some(out) = buffer.get_mut(..message.length) else {
                 let needed_bytes = message.length;
-                let error = QADataSwapError::BufferTooSmall { needed_bytes, available_bytes };
-                return Err(Box::new(error));
+                return Err(NotCopied::BufferTooSmall { needed_bytes, available_bytes });
             };
             words::load(message.words, as_uninit(out));
             Ok(message.length)
@@ -164,7 +163,7 @@ impl Reader {
         let read = self.copy(timeout_ms, |_, message| {
             let (found_bytes, expected_bytes) = (message.length, buffer.len());
             if found_bytes != expected_bytes {
-                return Err(size_mismatch(found_bytes, expected_bytes));
+                return Err(NotCopied::SizeMismatch { found_bytes, expected_bytes });
             }
             words::load(message.words, as_uninit(buffer));
             Ok(())
@@ -253,7 +252,7 @@ impl Reader {
         let read = self.copy(timeout_ms, |_, message| {
             let (found_bytes, expected_bytes) = (message.length, size_of::<T>());
             if found_bytes != expected_bytes {
-                return Err(size_mismatch(found_bytes, expected_bytes));
+                return Err(NotCopied::SizeMismatch { found_bytes, expected_bytes });
             }
             let start = value.as_mut_ptr().cast::<MaybeUninit<u8>>();
             // SAFETY: the slice covers exactly `value`, whose bytes need not be initialised.
@@ -638,7 +637,7 @@ impl Reader {
     pub(super) fn copy<R>(
         &self,
         timeout_ms: u64,
-        mut copy: impl FnMut(&Found<'_>, &Message<'_>) -> Tried<R>,
+        mut copy: impl FnMut(&Found<'_>, &Message<'_>) -> std::result::Result<R, NotCopied>,
     ) -> Result<Option<R>> {
         self.receive(timeout_ms, |_, found, message| Taken::Copied(copy(found, message)))
     }
@@ -686,7 +685,7 @@ impl Reader {
                         Ok(Taken::Refused(error)) => return Err(*error),
                         Ok(Taken::Copied(copied)) if found.is_intact() => {
                             crash::point("consume: copied");
-                            let value = copied.map_err(|error| *error)?;
+                            let value = copied?;
                             let missing = inner.cursor.advance(&found);
                             inner.count_consumed(missing);
                             return Ok(Some(value));
@@ -738,11 +737,6 @@ impl Reader {
 }
 
 /// A buffer seen as memory to be filled.
-#[cold]
-fn size_mismatch(found_bytes: usize, expected_bytes: usize) -> Box<QADataSwapError> {
-    Box::new(QADataSwapError::SizeMismatch { found_bytes, expected_bytes })
-}
-
 fn as_uninit(bytes: &mut [u8]) -> &mut [MaybeUninit<u8>] {
     let (start, len) = (bytes.as_mut_ptr(), bytes.len());
     // SAFETY: same memory, same length, and u8 has the layout of MaybeUninit<u8>; the only function

@@ -11,14 +11,31 @@ use crate::name::RingName;
 use crate::ring::Position;
 use crate::ring::consume::{Found, Message};
 
-/// The outcome of a copy. An error is as large as a message that takes a nanosecond to copy; in a box it need not be
-/// handed on in memory.
-pub(super) type Tried<R> = std::result::Result<R, Box<QADataSwapError>>;
+/// Why a message was not copied. (The error that it becomes is larger than many a message.)
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NotCopied {
+    BufferTooSmall { needed_bytes: usize, available_bytes: usize },
+    SizeMismatch { found_bytes: usize, expected_bytes: usize },
+}
+
+impl From<NotCopied> for QADataSwapError {
+    #[cold]
+    fn from(reason: NotCopied) -> Self {
+        match reason {
+            NotCopied::BufferTooSmall { needed_bytes, available_bytes } => {
+                Self::BufferTooSmall { needed_bytes, available_bytes }
+            }
+            NotCopied::SizeMismatch { found_bytes, expected_bytes } => {
+                Self::SizeMismatch { found_bytes, expected_bytes }
+            }
+        }
+    }
+}
 
 /// What became of a message that was found.
 pub(super) enum Taken<R> {
     /// It was copied, or refused, by what may have been torn: counts if the slot is intact afterwards.
-    Copied(Tried<R>),
+    Copied(std::result::Result<R, NotCopied>),
     /// It is leased, so that it counts whatever has become of the slot.
     Held(R),
     /// It is leased or was not looked at, and stays unconsumed.

@@ -61,6 +61,9 @@ pub(super) struct Inner {
     pub(super) rollovers: u64,
     #[cfg(feature = "arrow")]
     templates: crate::flat::Written,
+    /// Memory for what a batch is made of.
+    #[cfg(feature = "arrow")]
+    pieces: crate::flat::Pieces<'static>,
 }
 
 impl Writer {
@@ -83,6 +86,12 @@ impl Writer {
     /// [`Forked`](crate::QADataSwapError::Forked). Nothing was published then.
     #[inline]
     pub fn write(&self, message: &[u8]) -> Result<()> {
+        self.write_sized(message)
+    }
+
+    /// [`write`](Self::write), where the length may be known to the compiler.
+    #[inline(always)]
+    fn write_sized(&self, message: &[u8]) -> Result<()> {
         check_fork(self.made_in)?;
         self.inner.borrow_mut().write(Descriptor::BYTES, message)
     }
@@ -116,7 +125,7 @@ impl Writer {
     where
         T: zerocopy::IntoBytes + zerocopy::Immutable + ?Sized,
     {
-        self.write(value.as_bytes())
+        self.write_sized(value.as_bytes())
     }
 
     /// Opens the next slot for a message of up to `len` bytes to be written in place.
@@ -399,12 +408,13 @@ impl Inner {
             rollovers: 0,
             #[cfg(feature = "arrow")]
             templates: crate::flat::Written::default(),
+            #[cfg(feature = "arrow")]
+            pieces: crate::flat::Pieces::default(),
         }
     }
 
     /// Takes the next slot for a message of `len` bytes: one that has memory, in a larger segment if need be,
     /// and that nobody holds.
-    #[inline(always)]
     pub(super) fn claim(&mut self, descriptor: Descriptor, len: usize) -> Result<()> {
         if len as u64 > self.ring.data.geometry().payload_capacity {
             let wanted = grown(&self.options, self.ring.data.geometry(), len)?;
@@ -440,16 +450,43 @@ impl Inner {
             .map_err(|error| error.on_allocation(self.name.as_str(), bytes as u64))
     }
 
-    /// Publishes these bytes.
+    /// Publishes these bytes: at once if nothing is in the way, which is worked out with as few steps as can be.
     #[inline(always)]
     fn write(&mut self, descriptor: Descriptor, message: &[u8]) -> Result<()> {
+        if self.is_nothing_due(descriptor, message.len()) {
+            let Ring { data, publisher, .. } = &mut self.ring;
+            // Worked out before the fence of the claim, which nothing after it can begin before.
+            let slot = data.slot(publisher.index());
+            match publisher.claim_slot(data, slot, &self.control, EntryMask::NONE) {
+                Claim::Claimed => {
+                    words::store(&slot.payload[descriptor.first_word..], message);
+                    publisher.publish_slot(data, slot, descriptor, message.len() as u32);
+                    self.after_publish(message.len());
+                    return Ok(());
+                }
+                Claim::Skipped => self.holds.lease_skips += 1,
+                Claim::Gated(_) | Claim::Leased(_) => {}
+            }
+        }
+        self.write_slowly(descriptor, message)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_slowly(&mut self, descriptor: Descriptor, message: &[u8]) -> Result<()> {
         self.claim(descriptor, message.len())?;
-        let Ring { data, publisher, .. } = &mut self.ring;
-        let slot = data.slot(publisher.index());
-        words::store(&slot.payload[descriptor.first_word..], message);
-        publisher.publish_slot(data, slot, descriptor, message.len() as u32);
-        self.after_publish(message.len());
+        words::store(self.claimed(descriptor), message);
+        self.publish(descriptor, message.len());
         Ok(())
+    }
+
+    /// Whether the next slot takes a message of `len` bytes as it is, and the claim is all that there is to do before.
+    #[inline(always)]
+    fn is_nothing_due(&self, descriptor: Descriptor, len: usize) -> bool {
+        len as u64 <= self.ring.data.geometry().payload_capacity
+            && self.ring.has_memory(descriptor.offset_bytes() + len)
+            && self.ring.data.identity().holds
+            && !self.ring.publisher.position().get().is_multiple_of(PUBLISHES_PER_QUESTION)
     }
 
     /// The words of the slot that was claimed, from the message's first on.
@@ -483,9 +520,11 @@ impl Inner {
         batch: &arrow_array::RecordBatch,
     ) -> Result<bool> {
         let Some(number) = self.templates.find(schema, batch) else { return Ok(false) };
-        let mut len = self.templates.template(number).plan(batch)?;
+        let template = self.templates.template(number);
+        let pieces = template.pieces(batch, std::mem::take(&mut self.pieces));
+        let mut len = template.plan(batch, &pieces)?;
         if len as u64 > self.ring.data.geometry().payload_capacity {
-            len = self.templates.template(number).plan_tightly(batch);
+            len = template.plan_tightly(&pieces);
         }
         let descriptor = Descriptor::NOTED_STREAM;
         self.claim(descriptor, len)?;
@@ -496,7 +535,8 @@ impl Inner {
         let template = self.templates.template(number);
         let slot = self.ring.data.slot(self.ring.publisher.index());
         template.note(id).store(slot);
-        template.store(batch, &slot.payload[descriptor.first_word..], in_slot == id);
+        template.store(&pieces, &slot.payload[descriptor.first_word..], in_slot == id);
+        self.pieces = pieces.emptied();
         self.ring.set_template(id);
         self.publish(descriptor, len);
         Ok(true)
@@ -504,8 +544,6 @@ impl Inner {
 }
 
 impl Descriptor {
-    /// A plain message: right behind the slot's head, in the same cache line.
-    pub(super) const BYTES: Self = Self { kind: MessageKind::Bytes, first_word: 0 };
     /// An Arrow stream: at the next cache line, so that what is aligned within it is aligned in memory.
     pub(super) const ARROW_STREAM: Self = Self {
         kind: MessageKind::ArrowStream,

@@ -30,3 +30,4 @@ mod templates;
 mod write;
 
 pub use templates::{Read, Written};
+pub use write::Pieces;

@@ -26,21 +26,21 @@ impl Template {
     ///
     /// Buffers stay where they were for the batch before as long as they fit there and do not waste much, so that the
     /// metadata stays the same too.
-    pub fn plan(&mut self, batch: &RecordBatch) -> Result<usize, ArrowError> {
+    pub fn plan(&mut self, batch: &RecordBatch, pieces: &Pieces<'_>) -> Result<usize, ArrowError> {
         let rows = batch.num_rows() as u64;
         let (mut node, mut buffer) = (self.places.nodes, self.places.buffers);
         let mut fits = true;
-        for (index, (kind, column)) in self.kinds.iter().zip(batch.columns()).enumerate() {
-            let nulls = column.null_count() as u64;
-            if nulls != 0 {
+        for (index, kind) in self.kinds.iter().enumerate() {
+            let column = &pieces.0[index];
+            if column.nulls != 0 {
                 let field = self.schema.field(index);
-                require_nullability(field, column)
+                require_nullability(field, batch.column(index))
                     .map_err(|error| in_field(field.name(), error))?;
             }
             self.metadata[node] = rows;
-            self.metadata[node + 1] = nulls;
+            self.metadata[node + 1] = column.nulls as u64;
             node += 2;
-            for piece in &self.pieces(*kind, column, buffer)[..kind.buffers()] {
+            for piece in &column.pieces[..kind.buffers()] {
                 let (len, room) = (piece.len(), self.room(buffer));
                 fits &= len <= room && room <= most_room(len);
                 self.metadata[buffer + 1] = piece.listed(room) as u64;
@@ -49,16 +49,16 @@ impl Template {
         }
         self.metadata[self.places.rows] = rows;
         if !fits {
-            self.lay_out(batch);
+            self.lay_out(pieces);
         }
         Ok(self.stream_length())
     }
 
     /// [`plan`](Self::plan) again, with no more room for any buffer than it needs.
     #[cold]
-    pub fn plan_tightly(&mut self, batch: &RecordBatch) -> usize {
+    pub fn plan_tightly(&mut self, pieces: &Pieces<'_>) -> usize {
         self.forget_layout();
-        self.lay_out(batch);
+        self.lay_out(pieces);
         self.stream_length()
     }
 
@@ -67,14 +67,14 @@ impl Template {
         schema + metadata + self.metadata[self.places.body_length] as usize + WORD
     }
 
-    /// Gives each buffer a place with room for what `batch` has for it, and as much as it had before unless that is
+    /// Gives each buffer a place with room for its piece, and as much as it had before unless that is
     /// too much.
     #[cold]
-    fn lay_out(&mut self, batch: &RecordBatch) {
+    fn lay_out(&mut self, pieces: &Pieces<'_>) {
         let mut buffer = self.places.buffers;
         let mut end = 0;
-        for (kind, column) in self.kinds.iter().zip(batch.columns()) {
-            for piece in &self.pieces(*kind, column, buffer)[..kind.buffers()] {
+        for (index, kind) in self.kinds.iter().enumerate() {
+            for piece in &pieces.0[index].pieces[..kind.buffers()] {
                 let (len, had) = (piece.len(), self.room(buffer));
                 let room = if had <= most_room(len) { had.max(len) } else { len };
                 let alignment = match kind {
@@ -104,7 +104,7 @@ impl Template {
 
     /// Stores the stream of the batch last [planned](Self::plan) to the start of `slot`. If `again`, what was
     /// last stored there was a stream of this template.
-    pub fn store(&self, batch: &RecordBatch, slot: &[AtomicU64], again: bool) {
+    pub fn store(&self, pieces: &Pieces<'_>, slot: &[AtomicU64], again: bool) {
         let (schema, rest) = slot.split_at(self.schema_message.len());
         let (metadata, body) = rest.split_at(self.metadata.len());
         if again {
@@ -114,8 +114,8 @@ impl Template {
             words::store_all(metadata, &self.metadata);
         }
         let mut buffer = self.places.buffers;
-        for (kind, column) in self.kinds.iter().zip(batch.columns()) {
-            for piece in &self.pieces(*kind, column, buffer)[..kind.buffers()] {
+        for (index, kind) in self.kinds.iter().enumerate() {
+            for piece in &pieces.0[index].pieces[..kind.buffers()] {
                 let start = self.metadata[buffer] as usize / WORD;
                 let room = &body[start..start + self.room(buffer) / WORD];
                 piece.store(room);
@@ -130,10 +130,38 @@ impl Template {
         body[end].store(END_OF_STREAM, Ordering::Relaxed);
     }
 
-    /// The buffers of a column, the first of which has its place at `buffer`. One that had a validity bitmap keeps it.
-    fn pieces<'a>(&self, kind: Kind, column: &'a dyn Array, buffer: usize) -> [Piece<'a>; 3] {
-        pieces(kind, column, self.metadata[buffer + 1] != 0)
+    /// What goes into the buffers of a batch, which has the template's schema, in memory of earlier ones.
+    pub fn pieces<'a>(&self, batch: &'a RecordBatch, memory: Pieces<'_>) -> Pieces<'a> {
+        let mut columns = memory.emptied().0;
+        let mut buffer = self.places.buffers;
+        columns.extend(self.kinds.iter().zip(batch.columns()).map(|(kind, column)| {
+            // One that had a validity bitmap keeps it.
+            let has_validity = self.metadata[buffer + 1] != 0;
+            buffer += 2 * kind.buffers();
+            Column::of(*kind, column.as_ref(), has_validity)
+        }));
+        Pieces(columns)
     }
+}
+
+/// What goes into the buffers of a batch, column by column.
+#[derive(Debug, Default)]
+pub struct Pieces<'a>(Vec<Column<'a>>);
+
+impl Pieces<'_> {
+    /// The memory alone, for another batch.
+    pub fn emptied<'b>(mut self) -> Pieces<'b> {
+        self.0.clear();
+        // The standard library collects into the same memory.
+        Pieces(self.0.into_iter().map(|_| Column::default()).collect())
+    }
+}
+
+/// What goes into the buffers of a column, in order.
+#[derive(Debug, Default)]
+struct Column<'a> {
+    nulls: usize,
+    pieces: [Piece<'a>; 3],
 }
 
 /// The most room that a buffer of so many bytes keeps.
@@ -142,7 +170,9 @@ fn most_room(len: usize) -> usize {
 }
 
 /// What goes into one buffer.
+#[derive(Debug, Default)]
 enum Piece<'a> {
+    #[default]
     Nothing,
     /// Values of fixed width.
     Values(&'a [u8]),
@@ -215,36 +245,39 @@ impl Piece<'_> {
     }
 }
 
-/// The buffers of a column, in order.
-fn pieces(kind: Kind, column: &dyn Array, has_validity: bool) -> [Piece<'_>; 3] {
-    let validity = match column.nulls() {
-        Some(nulls) if nulls.null_count() != 0 => Piece::Bits(nulls.inner()),
-        _ if has_validity => Piece::Ones(column.len()),
-        _ => Piece::Nothing,
-    };
-    let [values, bytes] = match kind {
-        Kind::Fixed(_) => [Piece::Values(fixed(column)), Piece::Nothing],
-        Kind::Bits => [Piece::Bits(column.as_boolean().values()), Piece::Nothing],
-        Kind::Offsets32 => {
-            let (offsets, bytes) = match column.data_type() {
-                DataType::Utf8 => {
-                    (column.as_string::<i32>().offsets(), column.as_string::<i32>().values())
-                }
-                _ => (column.as_binary::<i32>().offsets(), column.as_binary::<i32>().values()),
-            };
-            [Piece::Offsets32(offsets), referred(offsets, bytes)]
-        }
-        Kind::Offsets64 => {
-            let (offsets, bytes) = match column.data_type() {
-                DataType::LargeUtf8 => {
-                    (column.as_string::<i64>().offsets(), column.as_string::<i64>().values())
-                }
-                _ => (column.as_binary::<i64>().offsets(), column.as_binary::<i64>().values()),
-            };
-            [Piece::Offsets64(offsets), referred(offsets, bytes)]
-        }
-    };
-    [validity, values, bytes]
+impl<'a> Column<'a> {
+    fn of(kind: Kind, column: &'a dyn Array, has_validity: bool) -> Self {
+        let (nulls, validity) = match column.nulls() {
+            Some(nulls) if nulls.null_count() != 0 => {
+                (nulls.null_count(), Piece::Bits(nulls.inner()))
+            }
+            _ if has_validity => (0, Piece::Ones(column.len())),
+            _ => (0, Piece::Nothing),
+        };
+        let [values, bytes] = match kind {
+            Kind::Fixed(_) => [Piece::Values(fixed(column)), Piece::Nothing],
+            Kind::Bits => [Piece::Bits(column.as_boolean().values()), Piece::Nothing],
+            Kind::Offsets32 => {
+                let (offsets, bytes) = match column.data_type() {
+                    DataType::Utf8 => {
+                        (column.as_string::<i32>().offsets(), column.as_string::<i32>().values())
+                    }
+                    _ => (column.as_binary::<i32>().offsets(), column.as_binary::<i32>().values()),
+                };
+                [Piece::Offsets32(offsets), referred(offsets, bytes)]
+            }
+            Kind::Offsets64 => {
+                let (offsets, bytes) = match column.data_type() {
+                    DataType::LargeUtf8 => {
+                        (column.as_string::<i64>().offsets(), column.as_string::<i64>().values())
+                    }
+                    _ => (column.as_binary::<i64>().offsets(), column.as_binary::<i64>().values()),
+                };
+                [Piece::Offsets64(offsets), referred(offsets, bytes)]
+            }
+        };
+        Self { nulls, pieces: [validity, values, bytes] }
+    }
 }
 
 /// The bytes between the first and the last offset.

@@ -101,17 +101,19 @@ impl<'t> Found<'t> {
     /// value. (Neither means anything unless [`is_intact`](Self::is_intact).)
     #[inline(always)]
     pub fn message(&self) -> Result<Message<'t>, (&'static str, u64)> {
-        let Some(descriptor) = Descriptor::from_word(self.kind) else {
-            return Err(("kind", self.kind.into()));
+        let first_word = if self.kind == Descriptor::BYTES.word() {
+            Descriptor::BYTES.first_word
+        } else {
+            Descriptor::from_word(self.kind).ok_or(("kind", self.kind.into()))?.first_word
         };
         let length = self.length as usize;
         let words = self
             .slot
             .payload
-            .get(descriptor.first_word..)
+            .get(first_word..)
             .and_then(|words| words.get(..length.div_ceil(8)))
             .ok_or(("length", u64::from(self.length)))?;
-        Ok(Message { words, first_word: descriptor.first_word, length })
+        Ok(Message { words, first_word, length })
     }
 
     /// What the message is and where it starts, as it is stored (see [`Descriptor`]).

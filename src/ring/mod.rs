@@ -237,6 +237,9 @@ pub struct Descriptor {
 const HEAD_BYTES: u32 = 24;
 
 impl Descriptor {
+    /// A plain message: right behind the slot's head, in the same cache line.
+    pub const BYTES: Self = Self { kind: MessageKind::Bytes, first_word: 0 };
+
     /// Bytes from the start of the slot to the message.
     pub const fn offset_bytes(self) -> usize {
         HEAD_BYTES as usize + 8 * self.first_word

@@ -93,8 +93,18 @@ impl Publisher {
         holds: &H,
         given_up: EntryMask,
     ) -> Claim {
-        // Where the slot is is worked out here: nothing after the fence begins before it is over.
-        let slot = table.slot(self.index);
+        self.claim_slot(table, table.slot(self.index), holds, given_up)
+    }
+
+    /// [`claim`](Self::claim) for who has the next slot at hand.
+    #[inline(always)]
+    pub fn claim_slot<T: SlotTable, H: HoldTable>(
+        &mut self,
+        table: &T,
+        slot: Slot<'_>,
+        holds: &H,
+        given_up: EntryMask,
+    ) -> Claim {
         if let Err(gated) = self.pass_gates(table, holds, given_up) {
             return Claim::Gated(gated);
         }
@@ -108,6 +118,7 @@ impl Publisher {
     }
 
     /// The rest of a claim where somebody may lease slots.
+    #[inline(never)]
     fn claim_unless_leased<T: SlotTable, H: HoldTable>(
         &mut self,
         table: &T,
@@ -205,7 +216,8 @@ impl Publisher {
         let ordering = at(Point::SkipRelease, Ordering::Release);
         head.generation.store(Generation::new(self.next, State::Skipped).word(), ordering); // W2
         crash::point("skip: skipped stored");
-        self.step(table);
+        self.index = self.index_after(table);
+        self.next = self.next.next();
         self.announce_position(table);
     }
 
@@ -226,25 +238,21 @@ impl Publisher {
     ) {
         crash::point("publish: payload stored");
         // Relaxed, like the payload: all of it is ordered by W2.
-        slot.head.sequence.store(self.sequence, Ordering::Relaxed);
+        let (next, sequence) = (self.next, self.sequence);
+        slot.head.sequence.store(sequence, Ordering::Relaxed);
         slot.head.length.store(length, Ordering::Relaxed);
         slot.head.kind.store(descriptor.word(), Ordering::Relaxed);
         crash::point("publish: head stored");
         slot.head.generation.store(
-            Generation::new(self.next, State::Published).word(),
+            Generation::new(next, State::Published).word(),
             at(Point::W2, Ordering::Release),
         ); // W2, pairs with R1
         crash::point("publish: published stored");
-        self.step(table);
-        self.sequence = self.sequence.wrapping_add(1);
+        self.index = self.index_after(table);
+        self.next = next.next();
+        self.sequence = sequence.wrapping_add(1);
         self.announce_position(table);
         crash::point("publish: announced");
-    }
-
-    #[inline(always)]
-    fn step<T: SlotTable>(&mut self, table: &T) {
-        self.index = self.index_after(table);
-        self.next = self.next.next();
     }
 
     /// Brings the header's live line up to this publisher's place.
