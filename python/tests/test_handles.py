@@ -141,6 +141,21 @@ def test_writer_options_arrive(ring):
         assert writer.slot_capacity > 500
 
 
+def test_a_mapping_is_writable_only_if_that_is_asked_for(ring):
+    def permissions():
+        with open("/proc/self/maps") as maps:
+            return [line.split()[1] for line in maps if line.rstrip().endswith(f"qads_{ring}")]
+
+    with qadataswap.create_writer(ring, 4) as writer:
+        assert permissions() == ["rw-s"]
+        by_default = qadataswap.create_reader(ring)
+        assert sorted(permissions()) == ["r--s", "rw-s"]
+        asked_for = qadataswap.create_reader(ring, writable_mapping=True)
+        assert sorted(permissions()) == ["r--s", "rw-s", "rw-s"]
+        writer.write(b"x")
+        assert by_default.read(0) == asked_for.read(0) == b"x"
+
+
 def test_lossless_readers_are_refused_waited_for_or_evicted(ring_names):
     ring = ring_names("refuse")
     with qadataswap.create_writer(ring, 2, on_slow_reader="refuse") as writer:

@@ -19,6 +19,7 @@ static qads_reader* attach(int lossless) {
     qads_reader_options options;
     CHECK_CODE(qads_reader_options_init(&options, sizeof options), QADS_OK);
     options.lossless = lossless != 0;
+    options.writable_mapping = lossless != 0;
     qads_reader* reader = NULL;
     CHECK_CODE(qads_reader_attach(ring_name(), &options, &reader), QADS_OK);
     return reader;
@@ -203,6 +204,9 @@ static void growing(void) {
     reading.max_leases = 9;
     CHECK_CODE(qads_reader_attach(ring_name(), &reading, &reader), QADS_INVALID);
     reading.max_leases = 4;
+    reading.writable_mapping = 2;
+    CHECK_CODE(qads_reader_attach(ring_name(), &reading, &reader), QADS_INVALID);
+    reading.writable_mapping = 1;
     reading.attach_timeout_ms = 0;
     CHECK_CODE(qads_reader_attach(ring_name(), &reading, &reader), QADS_NOT_FOUND);
     CHECK(reader == NULL);
