@@ -49,6 +49,27 @@ fn a_ring_is_seen_as_it_is() {
 }
 
 #[test]
+fn bytes_are_counted_over_all_writers_and_segments() {
+    let ring = RingName::new("bytes");
+    let options = WriterOptions::new(4).slot_capacity(64);
+    let bytes = || observer(&ring).look().unwrap().header.unwrap().message_bytes;
+    let mut writer = options.create(ring.name()).unwrap();
+    assert_eq!(bytes(), 0);
+    writer.write(&[1; 10]).unwrap();
+    let mut slot = writer.reserve(20).unwrap();
+    slot.write_at(0, &[2; 15]).unwrap();
+    slot.publish().unwrap();
+    let _ = writer.reserve(30).unwrap();
+    assert_eq!(bytes(), 25);
+    drop(writer);
+    let writer = options.create(ring.name()).unwrap();
+    writer.write(&[3; 100]).unwrap();
+    assert_eq!(writer.stats().rollovers, 1);
+    writer.write(&[4; 1]).unwrap();
+    assert_eq!((bytes(), writer.stats().published_bytes), (126, 101));
+}
+
+#[test]
 fn looking_stores_nothing_and_takes_no_memory() {
     let ring = RingName::new("observe-nothing");
     // Sparse: most slots have no memory, and none is to be given to them.

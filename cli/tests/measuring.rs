@@ -8,6 +8,7 @@ use std::net::TcpStream;
 
 use prometheus_parse::{Scrape, Value};
 use qadataswap::ReaderOptions;
+use qadataswap::observe::Observer;
 use support::Scratch;
 use support::qads::{Ran, Running, TestRing, command, qads};
 
@@ -196,6 +197,9 @@ fn export_serves_what_a_parser_of_prometheus_text_understands() {
     let of_ring = |metric| value(&scrape, metric, &[("ring", ring.name())]);
     assert_eq!(of_ring("qads_position_total"), Some(7.0));
     assert_eq!(of_ring("qads_messages_total"), Some(7.0));
+    let bytes = Observer::open(ring.name()).unwrap().look().unwrap().header.unwrap().message_bytes;
+    assert!(bytes > 7 * 100, "{bytes}");
+    assert_eq!(of_ring("qads_bytes_total"), Some(bytes as f64));
     assert_eq!(of_ring("qads_lease_skips_total"), Some(0.0));
     assert_eq!(of_ring("qads_writer_alive"), Some(1.0));
     assert_eq!(of_ring("qads_readers"), Some(1.0));

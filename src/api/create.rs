@@ -409,7 +409,7 @@ fn prepare_next(
     ring.allocate(1).map_err(no_space)?;
     ring.publisher.announce_position(&ring.data);
     ring.publisher.withdraw(&ring.data);
-    ring.data.copy_owner(&old.data);
+    ring.data.copy_records(&old.data);
     crash::point("roll over: messages carried over");
     ring.data.set_ready();
     Ok(ring)

@@ -56,7 +56,10 @@ pub(super) struct Inner {
     pub(super) holds: HoldStats,
     /// Messages of writers before this one.
     first_sequence: u64,
-    published_bytes: u64,
+    /// Their bytes.
+    bytes_before: u64,
+    /// Bytes of all messages of the ring.
+    message_bytes: u64,
     wakes: u64,
     pub(super) rollovers: u64,
     #[cfg(feature = "arrow")]
@@ -374,7 +377,7 @@ impl Writer {
         let inner = self.inner.borrow();
         WriterStats {
             published: inner.ring.publisher.sequence().wrapping_sub(inner.first_sequence),
-            published_bytes: inner.published_bytes,
+            published_bytes: inner.message_bytes.wrapping_sub(inner.bytes_before),
             message_count: inner.ring.publisher.sequence(),
             position: inner.ring.publisher.position().get(),
             wakes: inner.wakes,
@@ -396,6 +399,8 @@ impl Inner {
         ring: Ring,
         control: ControlSegment,
     ) -> Self {
+        // Relaxed: stored by writers only, of which this is the one.
+        let bytes_before = ring.data.live().message_bytes.load(Ordering::Relaxed);
         Self {
             name,
             options,
@@ -403,7 +408,8 @@ impl Inner {
             ring,
             control,
             holds: HoldStats::new(),
-            published_bytes: 0,
+            bytes_before,
+            message_bytes: bytes_before,
             wakes: 0,
             rollovers: 0,
             #[cfg(feature = "arrow")]
@@ -504,8 +510,10 @@ impl Inner {
 
     #[inline(always)]
     fn after_publish(&mut self, len: usize) {
-        self.published_bytes += len as u64;
+        self.message_bytes = self.message_bytes.wrapping_add(len as u64);
         let live = self.ring.data.live();
+        // Relaxed: for operators.
+        live.message_bytes.store(self.message_bytes, Ordering::Relaxed);
         if wake::must_wake(live, self.control.waiters()) {
             futex_wake_all(&live.wake_sequence);
             self.wakes += 1;

@@ -63,6 +63,9 @@ pub struct Live {
     /// One past the last position whose slot was taken away from readers, or is about to be: a gate on what
     /// was in it comes too late.
     pub claimed: AtomicU64,
+    /// Bytes of all messages published since the ring began, for operators. A writer that dies between a publish and
+    /// this leaves out its last message.
+    pub message_bytes: AtomicU64,
 }
 
 /// Third line: who writes.
@@ -175,7 +178,7 @@ const _: () = {
     assert!(offset_of!(Immutable, first_sequence) == 80);
     assert!(offset_of!(Immutable, segment_number) == 88);
     assert!(offset_of!(Immutable, checksum) == 96);
-    assert!(offset_of!(Live, claimed) == 24);
+    assert!(offset_of!(Live, claimed) == 24 && offset_of!(Live, message_bytes) == 32);
     assert!(offset_of!(Live, message_count) == 8 && offset_of!(Live, wake_sequence) == 16);
     assert!(offset_of!(Owner, state) == 4 && offset_of!(Owner, start_ticks) == 8);
     assert!(offset_of!(Owner, epoch) == 16);

@@ -201,7 +201,9 @@ impl DataSegment {
     }
 
     /// Says that the writer of `other` writes here too (a rollover).
-    pub fn copy_owner(&self, other: &Self) {
+    pub fn copy_records(&self, other: &Self) {
+        let bytes = other.live().message_bytes.load(Ordering::Relaxed);
+        self.live().message_bytes.store(bytes, Ordering::Relaxed);
         let (from, to) = (&other.header().owner, &self.header().owner);
         // Relaxed: read by operators and in error messages only.
         to.pid.store(from.pid.load(Ordering::Relaxed), Ordering::Relaxed);

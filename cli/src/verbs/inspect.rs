@@ -88,6 +88,7 @@ fn write_header(out: &mut dyn Write, seen: &Observation, colours: bool) -> io::R
     say("checksum", format!("{:016x}", header.checksum))?;
     say("published", grouped(header.published))?;
     say("message_count", grouped(header.message_count))?;
+    say("message_bytes", grouped(header.message_bytes))?;
     say("lease skips", grouped(header.lease_skips()))?;
     say("claimed", grouped(header.claimed))?;
     say("wake_sequence", header.wake_sequence.to_string())?;

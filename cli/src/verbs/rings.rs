@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use qadataswap::observe::{
-    Inconsistency, MessageKind, Observation, Observer, Phase, ReaderView, SlotState,
+    Header, Inconsistency, MessageKind, Observation, Observer, Phase, ReaderView,
 };
 use qadataswap::{QADataSwapError, arrow_schema::Schema};
 
@@ -16,8 +16,6 @@ pub struct Ring {
     pub seen: Result<Observation, QADataSwapError>,
     /// What its newest message is.
     pub content: Content,
-    /// Bytes of the messages that are in the ring, on average.
-    pub message_bytes: Option<f64>,
 }
 
 /// What a ring has in it, by its newest message.
@@ -85,13 +83,11 @@ impl Ring {
             name: name.to_owned(),
             seen: Err(QADataSwapError::InvalidName),
             content: Content::Nothing,
-            message_bytes: None,
         };
         ring.seen = Observer::open(name).and_then(|observer| {
             let seen = observer.look()?;
             if seen.faults.is_empty() {
                 ring.content = content(&observer);
-                ring.message_bytes = mean_bytes(&observer);
             }
             Ok(seen)
         });
@@ -118,12 +114,15 @@ impl Ring {
 
     /// Position and messages so far; zeros if they cannot be told.
     pub fn progress(&self) -> (u64, u64) {
-        let header = self.seen.as_ref().ok().and_then(|seen| seen.header.as_ref());
-        header.map_or((0, 0), |header| (header.published, header.message_count))
+        self.header().map_or((0, 0), |header| (header.published, header.message_count))
+    }
+
+    fn header(&self) -> Option<&Header> {
+        self.seen.as_ref().ok()?.header.as_ref()
     }
 
     fn ring_id(&self) -> Option<u64> {
-        Some(self.seen.as_ref().ok()?.header?.ring_id)
+        Some(self.header()?.ring_id)
     }
 }
 
@@ -147,15 +146,6 @@ fn content(observer: &Observer) -> Content {
     }
 }
 
-/// Mean length of messages in the ring. (Slots beyond some thousands are not looked at.)
-fn mean_bytes(observer: &Observer) -> Option<f64> {
-    let slots = observer.slots_up_to(4096).ok()?;
-    let lengths = slots.iter().filter(|slot| slot.state == SlotState::Published);
-    let (count, sum) =
-        lengths.fold((0u64, 0u64), |(count, sum), slot| (count + 1, sum + u64::from(slot.length)));
-    (count > 0).then(|| sum as f64 / count as f64)
-}
-
 /// Rates of rings, from one survey to the next.
 #[derive(Debug, Default)]
 pub struct Rates {
@@ -166,6 +156,7 @@ pub struct Rates {
 struct Before {
     ring_id: u64,
     messages: u64,
+    bytes: u64,
     at: Instant,
     /// When it was last seen to have moved on, or first seen.
     moved: Instant,
@@ -177,7 +168,7 @@ struct Before {
 pub struct Rate {
     /// Messages per second.
     pub messages: f64,
-    /// About how many bytes those have.
+    /// Bytes of messages per second.
     pub bytes: f64,
     /// How long ago it was last seen to move on (at least, if it was never seen to).
     pub idle: Duration,
@@ -189,6 +180,7 @@ impl Rates {
     pub fn of(&mut self, ring: &Ring) -> Option<Rate> {
         let ring_id = ring.ring_id()?;
         let (_, messages) = ring.progress();
+        let bytes = ring.header()?.message_bytes;
         let now = Instant::now();
         let before =
             self.before.get(&ring.name).copied().filter(|before| before.ring_id == ring_id);
@@ -196,6 +188,7 @@ impl Rates {
         let next = Before {
             ring_id,
             messages,
+            bytes,
             at: now,
             moved: if moved { now } else { before.map_or(now, |before| before.moved) },
             has_moved: moved || before.is_some_and(|before| before.has_moved),
@@ -203,10 +196,10 @@ impl Rates {
         self.before.insert(ring.name.clone(), next);
         let before = before?;
         let seconds = now.duration_since(before.at).as_secs_f64().max(1e-9);
-        let per_second = messages.saturating_sub(before.messages) as f64 / seconds;
+        let per_second = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
         Some(Rate {
-            messages: per_second,
-            bytes: per_second * ring.message_bytes.unwrap_or(0.0),
+            messages: per_second(messages, before.messages),
+            bytes: per_second(bytes, before.bytes),
             idle: now.duration_since(next.moved),
             has_moved: next.has_moved,
         })

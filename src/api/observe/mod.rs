@@ -134,22 +134,12 @@ impl Observer {
     /// # Ok::<(), qadataswap::QADataSwapError>(())
     /// ```
     pub fn slots(&self) -> Result<Vec<SlotView>> {
-        self.slots_up_to(usize::MAX)
-    }
-
-    /// The first `most` of [`slots`](Self::slots).
-    ///
-    /// # Errors
-    /// As [`look`](Self::look).
-    pub fn slots_up_to(&self, most: usize) -> Result<Vec<SlotView>> {
         check_fork(self.made_in)?;
         let Held::Sound(data) = &self.held else { return Ok(Vec::new()) };
         let mut slots = Vec::new();
         let mut next = 0;
-        while slots.len() < most
-            && let Some(index) = data
-                .next_slot_with_memory(next)
-                .map_err(|error| error.on_ring(self.name.as_str()))?
+        while let Some(index) =
+            data.next_slot_with_memory(next).map_err(|error| error.on_ring(self.name.as_str()))?
         {
             slots.push(SlotView::load(index, data.slot(index)));
             next = index + 1;

@@ -81,6 +81,8 @@ pub struct Header {
     pub published: u64,
     /// Messages published since the ring began: the sequence of the next one.
     pub message_count: u64,
+    /// Bytes of all those messages (without the last of a writer that was killed just after it).
+    pub message_bytes: u64,
     /// One past the last position whose slot was taken away from readers.
     pub claimed: u64,
     /// The futex word: moves on whenever the writer wakes sleepers.
@@ -114,6 +116,7 @@ impl Header {
             checksum: fixed.checksum.load(Ordering::Relaxed),
             published,
             message_count: live.message_count.load(Ordering::Relaxed),
+            message_bytes: live.message_bytes.load(Ordering::Relaxed),
             claimed: live.claimed.load(Ordering::Relaxed),
             wake_sequence: live.wake_sequence.load(Ordering::Relaxed),
             phase: match RingState::from_word(state) {

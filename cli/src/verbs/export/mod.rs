@@ -83,12 +83,12 @@ struct Figures {
     up: IntGaugeVec,
     position: IntCounterVec,
     messages: IntCounterVec,
+    bytes: IntCounterVec,
     lease_skips: IntCounterVec,
     wake_ups: IntCounterVec,
     epoch: IntCounterVec,
     committed: IntGaugeVec,
     slots: IntGaugeVec,
-    message_bytes: IntGaugeVec,
     sleepers: IntGaugeVec,
     blocked: IntGaugeVec,
     readers: IntGaugeVec,
@@ -120,6 +120,7 @@ impl Figures {
             up: gauge("qads_writer_alive", "1 if the ring has a live writer.", labels)?,
             position: counter("qads_position_total", "Positions published.", labels)?,
             messages: counter("qads_messages_total", "Messages published.", labels)?,
+            bytes: counter("qads_bytes_total", "Bytes of the messages published.", labels)?,
             lease_skips: counter(
                 "qads_lease_skips_total",
                 "Positions that the writer passed over because a reader had leased the slot.",
@@ -129,11 +130,6 @@ impl Figures {
             epoch: counter("qads_writers_total", "Writers that the ring has had.", labels)?,
             committed: gauge("qads_committed_bytes", "Memory that the ring takes.", labels)?,
             slots: gauge("qads_slots", "Slots of the ring.", labels)?,
-            message_bytes: gauge(
-                "qads_message_bytes",
-                "Mean length of the messages that are in the ring.",
-                labels,
-            )?,
             sleepers: gauge("qads_sleepers", "1 if a reader may be asleep.", labels)?,
             blocked: gauge(
                 "qads_writer_blocked",
@@ -172,13 +168,11 @@ impl Figures {
         let Some(header) = seen.header.filter(|_| seen.faults.is_empty()) else { return };
         self.position.with_label_values(labels).inc_by(header.published);
         self.messages.with_label_values(labels).inc_by(header.message_count);
+        self.bytes.with_label_values(labels).inc_by(header.message_bytes);
         self.lease_skips.with_label_values(labels).inc_by(header.lease_skips());
         self.wake_ups.with_label_values(labels).inc_by(header.wake_sequence.into());
         self.epoch.with_label_values(labels).inc_by(seen.writer.epoch);
         self.slots.with_label_values(labels).set(signed(header.slot_count));
-        if let Some(bytes) = ring.message_bytes {
-            self.message_bytes.with_label_values(labels).set(bytes as i64);
-        }
         if let Ok(control) = &seen.control {
             self.sleepers.with_label_values(labels).set(control.may_be_asleep.into());
             self.blocked.with_label_values(labels).set(control.writer_blocked.into());
