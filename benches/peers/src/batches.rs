@@ -30,7 +30,11 @@ impl Batches {
         let variants: Vec<_> = if rows >= LARGE {
             vec![qadataswap_bench::batch(rows)]
         } else {
-            (0..VARIANTS).map(|variant| whole(rows, variant)).collect()
+            let variants = (0..VARIANTS).map(|variant| whole(rows, variant));
+            // They share the object that is their schema, as batches of one producer do.
+            let schema = qadataswap_bench::batch(0).schema();
+            let shared = |batch: RecordBatch| batch.with_schema(schema.clone());
+            variants.map(shared).collect::<std::result::Result<_, _>>().expect("the same schema")
         };
         let sums = variants.iter().map(sum).collect();
         Self { variants, sums }
