@@ -173,3 +173,25 @@ fn a_write_that_is_refused_evicts_nobody() {
     assert_eq!([0, 1].map(|_| number(&kept.read(0).unwrap().unwrap())), [0, 1]);
     assert_eq!((writer.stats().evictions, kept.stats().evictions), (0, 0));
 }
+
+/// Every 1024 publishes the writer asks whether the owner of an entry lives that costs each publish something. That
+/// does not depend on where it finds slots leased: here it passes over the first and the last of each lap.
+#[test]
+fn the_dead_who_hold_nothing_are_found_whichever_slots_others_lease() {
+    let ring = RingName::new("asked");
+    let writer = writer(&ring, 4, REFUSE);
+    publish(&writer, 0..1);
+    let mut child = Child::spawn("leased-once", &[ring.name()]);
+    child.hear();
+    // Before it dies: whoever attaches later takes its entry.
+    let reader = create_reader(ring.name()).unwrap();
+    child.kill();
+    let first = reader.lease(0).unwrap().expect("in the first slot");
+    publish(&writer, 1..4);
+    (0..2).for_each(|_| assert!(reader.skip().unwrap()));
+    let last = reader.lease(0).unwrap().expect("in the last slot");
+    publish(&writer, 4..5000);
+    assert!(writer.stats().lease_skips > 1000);
+    assert_eq!(writer.stats().reclaimed, 1);
+    drop((first, last));
+}

@@ -9,6 +9,7 @@ use super::writer::Inner;
 use crate::crash;
 use crate::error::{QADataSwapError, Result};
 use crate::layout::{ControlSegment, Entry, Geometry, HoldTable, LEASES_PER_ENTRY, SlotTable};
+use crate::ring::Position;
 use crate::ring::hold::{self, EntryMask};
 use crate::ring::publish::Claim;
 use crate::sync::Ordering;
@@ -26,7 +27,7 @@ const MOST_RECLAIMED: u32 = 128;
 /// Most positions that one write passes over: many times as many as there can be leases.
 const MOST_SKIPS: u64 = 16 * 64 * LEASES_PER_ENTRY as u64;
 /// Publishes between two questions whether the owner of an entry that costs them something lives.
-pub(super) const PUBLISHES_PER_QUESTION: u64 = 1024;
+const PUBLISHES_PER_QUESTION: u64 = 1024;
 
 /// What holds have made this writer do.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(super) struct HoldStats {
     pub(super) reclaimed: u64,
     /// By entry: looks at its leases before the kernel is asked again.
     looks_left: [u8; 64],
+    /// Position from which on the next entry is asked about.
+    ask_from: Position,
     /// The entry that was asked about last.
     asked: usize,
 }
@@ -49,8 +52,15 @@ impl HoldStats {
             evictions: 0,
             reclaimed: 0,
             looks_left: [0; 64],
+            ask_from: Position::new(0),
             asked: 0,
         }
+    }
+
+    /// Whether it is time to ask about an entry, for a claim of position `next`.
+    #[inline(always)]
+    pub(super) fn is_time_to_ask(&self, next: Position) -> bool {
+        next >= self.ask_from
     }
 }
 
@@ -272,6 +282,8 @@ impl Inner {
     /// gate. One that is never in the way would otherwise not be found dead.
     #[cold]
     pub(super) fn ask_about_next_entry(&mut self) {
+        let next = self.ring.publisher.position().get();
+        self.holds.ask_from = Position::new(next + PUBLISHES_PER_QUESTION);
         let entries = hold::holding(&self.control);
         let next = entries.iter().find(|index| *index > self.holds.asked);
         if let Some(index) = next.or_else(|| entries.iter().next()) {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::create::{Ring, end, grown};
-use super::held::{HoldStats, PUBLISHES_PER_QUESTION};
+use super::held::HoldStats;
 use super::{OnSlowReader, Reservation, WriterOptions, WriterStats, check_fork, remove_objects};
 use crate::error::Result;
 use crate::layout::{ControlSegment, RingState, SlotTable};
@@ -435,7 +435,7 @@ impl Inner {
         }
         match publisher.claim(data, &self.control, EntryMask::NONE) {
             Claim::Claimed => {
-                if publisher.position().get().is_multiple_of(PUBLISHES_PER_QUESTION) {
+                if self.holds.is_time_to_ask(publisher.position()) {
                     self.ask_about_next_entry();
                 }
                 Ok(())
@@ -492,7 +492,7 @@ impl Inner {
         len as u64 <= self.ring.data.geometry().payload_capacity
             && self.ring.has_memory(descriptor.offset_bytes() + len)
             && self.ring.data.identity().holds
-            && !self.ring.publisher.position().get().is_multiple_of(PUBLISHES_PER_QUESTION)
+            && !self.holds.is_time_to_ask(self.ring.publisher.position())
     }
 
     /// The words of the slot that was claimed, from the message's first on.
