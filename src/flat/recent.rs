@@ -5,6 +5,7 @@
 //! the memory that they refer to. So if all that was given out has been dropped, the next message is copied to that
 //! same memory, its contents are checked like any, and the same arrays are given out again.
 
+use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
@@ -21,7 +22,6 @@ use crate::codec::{fault, in_field};
 use crate::sync;
 
 /// A batch, its memory and its arrays.
-#[derive(Debug)]
 pub(super) struct Recent {
     /// What follows the metadata of its message: the body and the end of the stream.
     rest: Buffer,
@@ -33,12 +33,19 @@ pub(super) struct Recent {
     is_exclusive: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Column {
     /// An array without nulls, and one with some, both over the same memory.
     arrays: [Option<ArrayRef>; 2],
     /// Which of them was given out last. The other has not been since it was last known that nobody has it.
     given: usize,
+}
+
+/// Tells nothing of the contents: the memory may hold a copy that was spoilt, of which the arrays are no valid ones.
+impl fmt::Debug for Recent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recent").field("bytes", &self.rest.len()).finish_non_exhaustive()
+    }
 }
 
 impl Recent {
