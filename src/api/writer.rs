@@ -529,10 +529,10 @@ impl Inner {
     ) -> Result<bool> {
         let Some(number) = self.templates.find(schema, batch) else { return Ok(false) };
         let template = self.templates.template(number);
-        let pieces = template.pieces(batch, std::mem::take(&mut self.pieces));
+        let mut pieces = template.pieces(batch, std::mem::take(&mut self.pieces));
         let mut len = template.plan(batch, &pieces)?;
         if len as u64 > self.ring.data.geometry().payload_capacity {
-            len = template.plan_tightly(&pieces);
+            len = template.plan_tightly(&mut pieces);
         }
         let descriptor = Descriptor::NOTED_STREAM;
         self.claim(descriptor, len)?;

@@ -54,10 +54,16 @@ impl Template {
         Ok(self.stream_length())
     }
 
-    /// [`plan`](Self::plan) again, with no more room for any buffer than it needs.
+    /// [`plan`](Self::plan) again, with no more room for any buffer than it needs, and no validity bitmap where there
+    /// are no nulls.
     #[cold]
-    pub fn plan_tightly(&mut self, pieces: &Pieces<'_>) -> usize {
+    pub fn plan_tightly(&mut self, pieces: &mut Pieces<'_>) -> usize {
         self.forget_layout();
+        for validity in pieces.0.iter_mut().map(|column| &mut column.pieces[0]) {
+            if let Piece::Ones(_) = validity {
+                *validity = Piece::Nothing;
+            }
+        }
         self.lay_out(pieces);
         self.stream_length()
     }
@@ -255,7 +261,10 @@ impl<'a> Column<'a> {
             _ => (0, Piece::Nothing),
         };
         let [values, bytes] = match kind {
-            Kind::Fixed(_) => [Piece::Values(fixed(column)), Piece::Nothing],
+            // An array may have bytes after its last value that are less than one.
+            Kind::Fixed(width) => {
+                [Piece::Values(&fixed(column)[..column.len() * width]), Piece::Nothing]
+            }
             Kind::Bits => [Piece::Bits(column.as_boolean().values()), Piece::Nothing],
             Kind::Offsets32 => {
                 let (offsets, bytes) = match column.data_type() {
