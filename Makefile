@@ -136,7 +136,7 @@ SANITIZED = CARGO_TARGET_DIR=target/$@ RUSTC_BOOTSTRAP=1
 SANITIZE_FLAGS = -Cunsafe-allow-abi-mismatch=sanitizer
 THREAD_TESTS = heap_threads waiting wake_ups leases gates zero_copy_leases noise gates_across \
 	hold_hostile holds_access create_race release handles
-MEMORY_TESTS = $(THREAD_TESTS) properties arrow_properties arrow_types small_batches corpus bad_slots reservations
+MEMORY_TESTS = $(THREAD_TESTS) properties arrow_properties arrow_types small_batches memory_used_again flat_corners corpus bad_slots reservations
 
 sanitize: tsan asan
 
