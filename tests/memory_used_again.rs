@@ -9,13 +9,17 @@ mod generate;
 mod support;
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 
+use arrow_array::cast::AsArray;
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
+use arrow_array::types::UInt64Type;
 use arrow_array::{
     Array, ArrayRef, BinaryArray, LargeBinaryArray, LargeStringArray, RecordBatch, StringArray,
-    make_array,
+    UInt64Array, make_array,
 };
 use arrow_buffer::{Buffer, NullBuffer};
 use arrow_ipc::reader::StreamReader;
@@ -353,6 +357,60 @@ fn settings() -> ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(kept))),
         ..default
     }
+}
+
+/// The batch of this number: all that is in it follows from that.
+fn numbered(number: u64) -> RecordBatch {
+    let rows = 1 + number % 3;
+    let words = (0..rows).map(|row| {
+        let is_valid = !(number + row).is_multiple_of(4);
+        is_valid.then(|| "é".repeat(((number * 7 + row) % 20) as usize))
+    });
+    RecordBatch::try_from_iter_with_nullable([
+        ("n", Arc::new(UInt64Array::from(vec![number; rows as usize])) as ArrayRef, false),
+        ("s", Arc::new(words.collect::<StringArray>()) as ArrayRef, true),
+    ])
+    .unwrap()
+}
+
+/// A writer that laps the reader spoils copies in the middle, in memory that is used again.
+#[test]
+fn what_is_kept_outlives_copies_that_were_spoilt() {
+    let name = RingName::new("spoilt");
+    let writer = WriterOptions::new(1).slot_capacity(1 << 10).create(name.name()).unwrap();
+    let reader = ReaderOptions::new().attach(name.name()).unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let written = {
+        let is_over = is_over.clone();
+        std::thread::spawn(move || {
+            (0..).take_while(|_| !is_over.load(Relaxed)).for_each(|number| {
+                writer.write_arrow(&numbered(number)).unwrap();
+            });
+        })
+    };
+    let check = |batch: &RecordBatch| {
+        let number = batch.column(0).as_primitive::<UInt64Type>().value(0);
+        assert_eq!(*batch, numbered(number));
+        batch.columns().iter().for_each(|column| column.to_data().validate_full().unwrap());
+    };
+    let mut kept = VecDeque::new();
+    let mut read = 0;
+    while read < 5_000 || reader.stats().overruns < 500 {
+        let Some(batch) = reader.read_arrow(0).unwrap() else { continue };
+        check(&batch);
+        read += 1;
+        // Whatever state the reader is in, it can be told.
+        assert!(!format!("{reader:?}").contains("StringArray"));
+        if read % 3 == 0 {
+            kept.push_back(batch);
+        }
+        if kept.len() > 20 {
+            kept.pop_front().iter().for_each(check);
+        }
+    }
+    is_over.store(true, Relaxed);
+    written.join().unwrap();
+    kept.iter().for_each(check);
 }
 
 proptest! {
