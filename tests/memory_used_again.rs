@@ -414,7 +414,7 @@ fn what_is_kept_outlives_copies_that_were_spoilt() {
     };
     let mut kept = VecDeque::new();
     let mut read = 0;
-    while read < 5_000 || reader.stats().overruns < 100 {
+    while read < 2_000 || reader.stats().overruns < 100 {
         let Some(batch) = reader.read_arrow(0).unwrap() else { continue };
         check(&batch);
         read += 1;
