@@ -47,7 +47,7 @@ impl Spare {
         }
         // SAFETY: as this function's.
         unsafe { fill_all(&mut memory, length, fill) };
-        let start = NonNull::from(memory.as_slice()).cast::<u8>();
+        let start = NonNull::from(memory.as_slice_mut()).cast::<u8>();
         let owner = Arc::new(Borrowed { memory, home: Arc::downgrade(&self.0) });
         // SAFETY: these bytes are initialised, and `owner` neither changes nor moves them before it is dropped.
         unsafe { Buffer::from_custom_allocation(start, length, owner) }
