@@ -463,7 +463,13 @@ impl Inner {
             let Ring { data, publisher, .. } = &mut self.ring;
             // Worked out before the fence of the claim, which nothing after it can begin before.
             let slot = data.slot(publisher.index());
-            match publisher.claim_slot(data, slot, &self.control, EntryMask::NONE) {
+            let claim = if data.identity().holds {
+                publisher.claim_slot(data, slot, &self.control, EntryMask::NONE)
+            } else {
+                publisher.claim_unheld(data);
+                Claim::Claimed
+            };
+            match claim {
                 Claim::Claimed => {
                     words::store(&slot.payload[descriptor.first_word..], message);
                     publisher.publish_slot(data, slot, descriptor, message.len() as u32);
@@ -491,8 +497,8 @@ impl Inner {
     fn is_nothing_due(&self, descriptor: Descriptor, len: usize) -> bool {
         len as u64 <= self.ring.data.geometry().payload_capacity
             && self.ring.has_memory(descriptor.offset_bytes() + len)
-            && self.ring.data.identity().holds
-            && !self.holds.is_time_to_ask(self.ring.publisher.position())
+            && !(self.ring.data.identity().holds
+                && self.holds.is_time_to_ask(self.ring.publisher.position()))
     }
 
     /// The words of the slot that was claimed, from the message's first on.
