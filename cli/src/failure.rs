@@ -36,11 +36,14 @@ impl Failure {
         // It may quote a ring or a file.
         match self {
             Self::Failed(text) => {
-                eprintln!("qads {verb}: {}", text::escaped(&text));
+                text::say(&format!("qads {verb}: {}", text::escaped(&text)));
                 ExitCode::FAILURE
             }
             Self::Usage(text) => {
-                eprintln!("qads {verb}: {}\nSee 'qads {verb} --help'.", text::escaped(&text));
+                text::say(&format!(
+                    "qads {verb}: {}\nSee 'qads {verb} --help'.",
+                    text::escaped(&text)
+                ));
                 ExitCode::from(2)
             }
             // As shells report a death by signal.

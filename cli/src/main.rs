@@ -2,6 +2,8 @@
 
 // Without its other verbs, the demo does not use all of what they share with it.
 #![cfg_attr(not(feature = "full"), allow(dead_code))]
+// They panic where nobody listens; see `text::say`.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod demo;
 mod failure;

@@ -10,6 +10,11 @@ pub fn colours() -> bool {
     io::stdout().is_terminal() && !unwanted
 }
 
+/// A line on standard error. That it cannot be written there (closed, full) is no reason to stop, let alone to panic.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// How a piece of text is to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {

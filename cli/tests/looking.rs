@@ -212,6 +212,20 @@ fn a_reader_of_the_output_that_goes_away_is_no_failure() {
 }
 
 #[test]
+fn where_errors_go_may_be_full() {
+    let ring = TestRing::with_numbers(0..3);
+    let full = || std::fs::File::options().write(true).open("/dev/full").expect("it is there");
+    for (arguments, code) in [
+        (&["ls", "no-such-ring"][..], 1),
+        (&["ls", ""], 2),
+        (&["tail", ring.name(), "--columns", "no-such-column"], 1),
+    ] {
+        let status = command(arguments).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
 fn completions_and_manual_pages_know_every_verb() {
     for shell in ["bash", "zsh", "fish"] {
         let script = qads(&["completions", shell]).ok();

@@ -113,6 +113,23 @@ fn a_full_disk_leaves_whole_batches() {
 }
 
 #[test]
+fn a_file_as_large_as_it_may_be_has_whole_batches() {
+    let mut ring = TestRing::with_numbers(0..500);
+    ring.close();
+    let scratch = Scratch::new("limit");
+    let path = scratch.path("out.arrows");
+    // In blocks of 512 bytes or 1 KiB: less than is recorded, in any case.
+    let script = r#"ulimit -f 40; exec "$1" record "$2" -o "$3" --flush-ms 0"#;
+    let run = std::process::Command::new("sh")
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_qads"), ring.name(), text(&path)])
+        .output();
+    let said = support::qads::Ran::from(run.expect("a shell")).failed(1);
+    assert!(said.contains("File too large") && said.contains("what is there is whole"), "{said}");
+    let batches = read_stream(&path);
+    assert!(!batches.is_empty() && batches.len() < 500, "{}", batches.len());
+}
+
+#[test]
 fn what_parquet_cannot_have_is_in_the_journal() {
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![7]));
     let span = IntervalMonthDayNano { months: 1, days: 2, nanoseconds: 3 };
@@ -174,4 +191,34 @@ fn another_signal_ends_what_hangs() {
     });
     let code = recorder.finish().code;
     assert!(code == Some(130) || code.is_none(), "{code:?}");
+}
+
+#[test]
+fn one_signal_ends_the_wait_for_a_ring() {
+    let scratch = Scratch::new("waits");
+    let path = scratch.path("out.arrows");
+    let name = support::ring_name();
+    for arguments in [&["record", &name, "-o", text(&path)][..], &["tail", &name]] {
+        let forever = ["--attach-timeout-ms", "18446744073709551615"];
+        let waiting = Running::start(&[arguments, &forever].concat());
+        // It handles signals from when its bit is set here.
+        wait_until(|| {
+            let status = fs::read_to_string(format!("/proc/{}/status", waiting.pid())).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+            let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+            caught & (1 << (libc::SIGTERM - 1)) != 0
+        });
+        waiting.signal(libc::SIGTERM);
+        assert_eq!(waiting.finish().code, Some(143), "{arguments:?}");
+    }
+}
+
+#[test]
+fn more_seconds_than_there_are_is_no_limit() {
+    let mut ring = TestRing::with_numbers(0..3);
+    ring.close();
+    let scratch = Scratch::new("forever");
+    let path = scratch.path("out.arrows");
+    qads(&["record", ring.name(), "-o", text(&path), "--seconds", "18446744073709551615"]).ok();
+    assert_eq!(read_stream(&path).len(), 3);
 }

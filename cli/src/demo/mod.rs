@@ -19,6 +19,8 @@ use std::process::ExitCode;
 
 use parent::{Parent, Stop};
 
+use crate::text;
+
 const EXAMPLES: &str = "\
 Examples:
   qads demo                               generated order-book events, 10,000 per second, 10 s
@@ -73,13 +75,13 @@ pub fn run(arguments: &DemoArguments) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(Stop::Signal(signal)) => {
-            eprintln!("\nqads demo: stopped; its processes have ended and its ring is removed");
+            text::say("\nqads demo: stopped; its processes have ended and its ring is removed");
             // As shells report a death by signal.
             ExitCode::from(128 + signal as u8)
         }
         Err(Stop::NobodyListens) => ExitCode::FAILURE,
         Err(Stop::Failed(error)) => {
-            eprintln!("qads demo: {error}");
+            text::say(&format!("qads demo: {error}"));
             ExitCode::FAILURE
         }
     }

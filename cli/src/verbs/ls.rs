@@ -128,7 +128,7 @@ pub fn run(arguments: &LsArguments) -> Outcome {
     } else if !found.is_empty() {
         write_table(out, &found)?;
     } else if missing.is_empty() && io::stdout().is_terminal() {
-        eprintln!("no rings (start one with 'qads demo')");
+        text::say("no rings (start one with 'qads demo')");
     }
     out.flush()?;
     match missing.as_slice() {

@@ -1,5 +1,6 @@
 //! All verbs but the demo, which is all that there is without the feature `full`.
 
+mod attach;
 mod bench;
 mod completions;
 mod doctor;

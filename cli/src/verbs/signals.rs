@@ -2,10 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level;
 
@@ -24,6 +24,8 @@ impl Stop {
     /// From now on SIGINT, SIGTERM and SIGHUP are noted here. A second one ends the process at once, in case it
     /// hangs.
     pub fn on_signals() -> io::Result<Self> {
+        // A file as large as it may be (ulimit -f) is to be an error of the write, as a full disk is, and not the end.
+        signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         let noted = Arc::new(AtomicI32::new(0));
         let stop = Self(noted.clone());
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;

@@ -7,6 +7,7 @@ use qadataswap::{QADataSwapError, Reader, ReaderOptions, Start, WaitStrategy};
 
 use crate::failure::{Failure, Outcome, failed};
 use crate::text;
+use crate::verbs::attach::attach;
 use crate::verbs::filter::{self, Condition};
 use crate::verbs::messages;
 use crate::verbs::print::{Format, HEX_BYTES, Printer};
@@ -62,13 +63,12 @@ pub struct TailArguments {
 pub fn run(arguments: &TailArguments) -> Outcome {
     let stop = Stop::on_signals()?;
     let mut printer = Printer::new(arguments.format, arguments.bytes)?;
-    let reader = ReaderOptions::new()
+    let options = ReaderOptions::new()
         .start(if arguments.messages == 0 { Start::Next } else { Start::Oldest })
         .register(arguments.lossless)
         .lossless(arguments.lossless)
-        .wait(WaitStrategy::Sleep)
-        .attach_timeout_ms(arguments.attach_timeout_ms)
-        .attach(&arguments.name)?;
+        .wait(WaitStrategy::Sleep);
+    let reader = attach(options, &arguments.name, arguments.attach_timeout_ms, &stop)??;
     let end = newest_sequence(&arguments.name)?;
     skip_to(&reader, end.saturating_sub(arguments.messages))?;
     let ended = print_all(arguments, &reader, end, &stop, &mut printer);
@@ -151,19 +151,19 @@ fn print_all(
                 error @ (QADataSwapError::ArrowError(_) | QADataSwapError::CorruptMessage { .. }),
             ) => {
                 let error = text::escaped(&error.to_string());
-                eprintln!("qads tail: message {}: {error}", reader.stats().sequence);
+                text::say(&format!("qads tail: message {}: {error}", reader.stats().sequence));
             }
             Err(QADataSwapError::Evicted { lost }) => {
                 let besides = reader.rejoin()?;
                 let lost = text::count(lost + besides, "message");
-                eprintln!("qads tail: too slow for the writer, {lost} lost");
+                text::say(&format!("qads tail: too slow for the writer, {lost} lost"));
             }
             Err(error) => return Err(error.into()),
         }
         let now = reader.stats().lost;
         if now > lost && !arguments.lossless {
             let lost = text::count(now - lost, "message");
-            eprintln!("qads tail: {lost} overwritten before being read");
+            text::say(&format!("qads tail: {lost} overwritten before being read"));
         }
         lost = now;
     }
@@ -189,9 +189,9 @@ impl Unfit {
             let names: Vec<&str> =
                 schema.fields().iter().map(|field| field.name().as_str()).collect();
             let names = text::tame(&names.join(", "));
-            eprintln!(
+            text::say(&format!(
                 "qads tail: there is no column '{column}'; there are: {names} (messages like that are not shown)"
-            );
+            ));
             self.told.push(schema.clone());
         }
         false

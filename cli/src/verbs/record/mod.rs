@@ -11,6 +11,7 @@ use qadataswap::{Batches, QADataSwapError, Reader, ReaderOptions, Start, WaitStr
 
 use crate::failure::{Failure, Outcome, failed};
 use crate::text;
+use crate::verbs::attach;
 use crate::verbs::messages;
 use crate::verbs::signals::Stop;
 use crate::verbs::writer_watch::WriterWatch;
@@ -120,7 +121,7 @@ pub fn run(arguments: &RecordArguments) -> Outcome {
     let mut output =
         Output::new(&arguments.output, format, rotation, arguments.force, arguments.sync);
     output.check()?;
-    let reader = attach(arguments)?;
+    let reader = attach(arguments, &stop)?;
     let mut progress = Progress::new(&arguments.name, arguments.quiet);
     let recorded = record(arguments, &reader, &stop, &mut output, &mut progress);
     // Whatever happened: what was consumed is to be in a whole file.
@@ -135,17 +136,16 @@ pub fn run(arguments: &RecordArguments) -> Outcome {
     }
 }
 
-fn attach(arguments: &RecordArguments) -> Outcome<Reader> {
-    let reader = ReaderOptions::new()
+fn attach(arguments: &RecordArguments, stop: &Stop) -> Outcome<Reader> {
+    let options = ReaderOptions::new()
         .start(match arguments.start {
             From::Oldest => Start::Oldest,
             From::Newest => Start::Newest,
             From::Next => Start::Next,
         })
         .lossless(!arguments.lossy)
-        .wait(WaitStrategy::Sleep)
-        .attach_timeout_ms(arguments.attach_timeout_ms)
-        .attach(&arguments.name);
+        .wait(WaitStrategy::Sleep);
+    let reader = attach::attach(options, &arguments.name, arguments.attach_timeout_ms, stop)?;
     reader.map_err(|error| match error {
         QADataSwapError::HoldsUnavailable { .. } => {
             failed(format!("{error}; or record it with --lossy, counting what is missed"))
@@ -161,7 +161,10 @@ fn record(
     output: &mut Output,
     progress: &mut Progress,
 ) -> Outcome {
-    let end = arguments.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    // More seconds than the clock has are no limit.
+    let end = arguments
+        .seconds
+        .and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
     let flush_every = Duration::from_millis(arguments.flush_ms);
     let mut flushed = Instant::now();
     let mut left = arguments.messages.unwrap_or(u64::MAX);

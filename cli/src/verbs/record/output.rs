@@ -10,6 +10,7 @@ use qadataswap::arrow_schema::SchemaRef;
 
 use super::sink::{Format, Sink, with_suffix};
 use crate::failure::{Failure, Outcome, failed};
+use crate::text;
 
 /// When the next file begins.
 #[derive(Clone, Copy, Debug)]
@@ -81,10 +82,10 @@ impl Output {
         if self.force {
             let numbered = |found: &&PathBuf| found.as_path() != self.path;
             if let Some(last) = found.iter().rfind(numbered) {
-                eprintln!(
+                text::say(&format!(
                     "qads record: files of an earlier recording are there, up to {}; those that are not replaced stay",
-                    last.display()
-                );
+                    text::tame(&last.display().to_string())
+                ));
             }
             return Ok(());
         }
