@@ -132,6 +132,18 @@ pub fn escaped_by(text: &str, kept: &[char], escape: impl Fn(char) -> String) ->
     out
 }
 
+/// A name as an argument of a command that is shown to be typed in.
+pub fn argument(name: &str) -> String {
+    let plain =
+        |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':' | ',' | '+');
+    let quoted = if name.chars().all(plain) && !name.is_empty() {
+        name.to_owned()
+    } else {
+        format!("'{}'", name.replace('\'', r"'\''"))
+    };
+    if name.starts_with('-') { format!("-- {quoted}") } else { quoted }
+}
+
 /// A control character as C and Rust have it: `\x1b`.
 pub fn in_hex(c: char) -> String {
     format!("\\x{:02x}", u32::from(c))

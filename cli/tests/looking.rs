@@ -56,6 +56,20 @@ fn ls_shows_a_ring_and_who_is_on_it() {
 }
 
 #[test]
+fn readers_that_cannot_be_seen_are_not_said_to_be_none() {
+    let ring = TestRing::with_numbers(0..5);
+    std::fs::remove_file(format!("/dev/shm/qads_{}.ctl", ring.name())).unwrap();
+    let shown = qads(&["ls", ring.name()]).ok();
+    let cells: Vec<&str> = shown.lines().nth(1).unwrap().split_whitespace().collect();
+    assert!(cells.contains(&"?"), "{shown}");
+    let own = qads(&["ls", "--json", ring.name()]).json();
+    assert!(own[0]["readers"].is_null(), "{own}");
+    let metrics = qads(&["export", "--once"]).ok();
+    let has = |metric: &str| metrics.contains(&format!("{metric}{{ring=\"{}\"}}", ring.name()));
+    assert!(has("qads_position_total") && !has("qads_readers"), "{metrics}");
+}
+
+#[test]
 fn ls_tells_the_dead_the_closed_and_the_damaged() {
     let mut closed = TestRing::with_numbers(0..1);
     closed.close();

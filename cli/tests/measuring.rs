@@ -146,6 +146,16 @@ fn doctor_has_something_to_say_of_each_trouble() {
 }
 
 #[test]
+fn what_doctor_says_can_be_typed_in_whatever_files_are_called() {
+    let scratch = Scratch::new("doctor-names");
+    good_machine(&scratch);
+    write(&scratch, "dev/shm/qads_it's; \x1b[31m.ctl", "");
+    let ran: Ran = command(&["doctor", "--root"]).arg(scratch.path("")).output().unwrap().into();
+    assert!(ran.out.contains(r"rm '/dev/shm/qads_it'\''s; \x1b[31m.ctl'"), "{ran:?}");
+    assert!(!ran.out.contains('\x1b'), "{ran:?}");
+}
+
+#[test]
 fn doctor_shows_this_machine() {
     let ran = qads(&["doctor"]);
     assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");

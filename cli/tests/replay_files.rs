@@ -116,6 +116,10 @@ fn what_is_no_data_is_said_to_be_none() {
     assert!(replay(b"ARROW1\0\0").contains("cannot be read"));
     assert!(replay(b"PAR1").contains("cannot be read"));
     assert!(replay(&[0xff; 64]).contains("cannot be read"));
+    let many = ["replay", "/dev/null", &ring.0, "--readers", "65"];
+    assert!(qads(&many).failed(2).contains("64"), "more than can be registered never come");
+    assert!(replay(b"PAREabcdPARE").contains("encrypted"));
+    assert!(replay(b"{\"a\":1}\n{\"a\":2}\n").contains("looks like JSON"));
     assert!(qads(&["replay", "/no/such/file", &ring.0]).failed(1).contains("/no/such/file"));
     if let Some(folder) = support::shared_data("arrow-fuzz") {
         for entry in fs::read_dir(folder).unwrap().flatten().take(40) {

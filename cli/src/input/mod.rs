@@ -20,7 +20,10 @@ use crate::failure::{Outcome, failed, guarded};
 /// First bytes of the formats that say what they are; streams begin with a continuation marker.
 const FILE_MAGIC: &[u8; 6] = b"ARROW1";
 const PARQUET_MAGIC: &[u8; 4] = b"PAR1";
+const ENCRYPTED_PARQUET_MAGIC: &[u8; 4] = b"PARE";
 const FEATHER_V1_MAGIC: &[u8; 4] = b"FEA1";
+/// What JSON begins with, and no line of names.
+const JSON: [u8; 2] = *b"{[";
 const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Where in a file of the IPC file format its stream may begin, as writers align it.
 const STREAM_STARTS: [u64; 2] = [8, 64];
@@ -60,6 +63,12 @@ impl Input {
             opened(|| open_file(file))
         } else if magic.starts_with(PARQUET_MAGIC) {
             tables::open_parquet(file, rows)
+        } else if magic.starts_with(ENCRYPTED_PARQUET_MAGIC) {
+            Err(failed(
+                "it is Parquet that is encrypted, which is not read; write it again without",
+            ))
+        } else if magic.first().is_some_and(|first| JSON.contains(first)) {
+            Err(failed("it looks like JSON, which is not read; make it CSV, Parquet or Arrow IPC"))
         } else if magic.starts_with(FEATHER_V1_MAGIC) {
             Err(failed(
                 "a Feather V1 file, which came before Arrow IPC files and is not read; write it again as Feather V2 \

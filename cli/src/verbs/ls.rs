@@ -20,7 +20,7 @@ Examples:
   qads ls --interval-ms 0      at once, without a rate
 
 The rate is that of --interval-ms. BYTES is the memory that the ring takes. Readers are those that are registered
-(others are not to be seen from outside). A writer is 'dead' if it is gone and has not closed the ring.
+(others are not to be seen from outside; '?' if this user may not see them, or nobody can be). A writer is 'dead' if it is gone and has not closed the ring.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C.";
 
@@ -63,7 +63,8 @@ struct RingRow<'a> {
     may_have_sleepers: Option<bool>,
     created_ns: Option<u64>,
     schema: String,
-    readers: Vec<ReaderRow>,
+    /// Nothing if they cannot be seen.
+    readers: Option<Vec<ReaderRow>>,
 }
 
 #[derive(Serialize)]
@@ -159,7 +160,7 @@ fn write_table(out: &mut dyn Write, found: &[(Option<Rate>, Ring)]) -> io::Resul
                 cell(text::bytes(seen.committed_bytes as f64)),
                 cell(text::grouped(header.published)),
                 cell(rate.map_or_else(|| "-".to_owned(), |rate| text::rate(rate.messages))),
-                cell(ring.readers().count()),
+                cell(ring.reader_count().map_or("?".to_owned(), |count| count.to_string())),
                 cell(match seen.faults.first() {
                     Some(fault) => fault.to_string(),
                     None => ring.content.line(),
@@ -212,22 +213,23 @@ fn row(ring: &Ring, rate: Option<Rate>) -> RingRow<'_> {
         may_have_sleepers: seen.and_then(|seen| Some(seen.control.ok()?.may_be_asleep)),
         created_ns: header.map(|header| header.created_ns),
         schema: ring.content.line(),
-        readers: ring
-            .readers()
-            .map(|reader| ReaderRow {
-                entry: reader.index,
-                kind: kind_word(reader.kind),
-                pid: reader.process.pid,
-                command: processes::command(reader.process.pid),
-                position: reader.position,
-                lag: reader.lag,
-                consumed: reader.consumed,
-                lost: reader.lost,
-                overruns: reader.overruns,
-                timeouts: reader.timeouts,
-                leases: reader.lease_count(),
-                process: processes::doing(reader.process.pid).word(),
-            })
-            .collect(),
+        readers: ring.reader_count().map(|_| {
+            ring.readers()
+                .map(|reader| ReaderRow {
+                    entry: reader.index,
+                    kind: kind_word(reader.kind),
+                    pid: reader.process.pid,
+                    command: processes::command(reader.process.pid),
+                    position: reader.position,
+                    lag: reader.lag,
+                    consumed: reader.consumed,
+                    lost: reader.lost,
+                    overruns: reader.overruns,
+                    timeouts: reader.timeouts,
+                    leases: reader.lease_count(),
+                    process: processes::doing(reader.process.pid).word(),
+                })
+                .collect()
+        }),
     }
 }

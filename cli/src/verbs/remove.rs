@@ -139,7 +139,7 @@ pub fn rm(arguments: &RmArguments) -> Outcome {
     }
     for name in &arguments.names {
         let removed = if arguments.force {
-            qadataswap::unlink_by_force(name).map_err(|error| error.to_string())
+            qadataswap::unlink_by_force(name).map_err(|error| told(name, &error))
         } else {
             match standing(name) {
                 Ok(Standing::Used(by)) => {
@@ -149,16 +149,28 @@ pub fn rm(arguments: &RmArguments) -> Outcome {
                     "{} is no ring: {what}; if it is in the way, --force removes it",
                     processes::object_path(name)
                 )),
-                Ok(Standing::Unused) => qadataswap::unlink(name).map_err(|error| error.to_string()),
-                Err(QADataSwapError::NotFound { .. }) => {
-                    Err(format!("no ring named '{name}' ('qads ls' shows those that are there)"))
+                Ok(Standing::Unused) => {
+                    qadataswap::unlink(name).map_err(|error| told(name, &error))
                 }
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(told(name, &error)),
             }
         };
         failures.extend(removed.err());
     }
     if failures.is_empty() { Ok(()) } else { Err(failed(failures.join("\nqads rm: "))) }
+}
+
+/// Why it could not be removed.
+fn told(name: &str, error: &QADataSwapError) -> String {
+    match error {
+        QADataSwapError::NotFound { .. } => {
+            format!("no ring named '{name}' ('qads ls' shows those that are there)")
+        }
+        QADataSwapError::PermissionDenied { .. } => {
+            format!("ring '{name}' is another user's, who can remove it, as root can")
+        }
+        error => error.to_string(),
+    }
 }
 
 pub fn gc(arguments: &GcArguments) -> Outcome {

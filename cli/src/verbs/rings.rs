@@ -112,6 +112,12 @@ impl Ring {
         seen.into_iter().flat_map(|seen| &seen.readers).filter(|reader| reader.alive)
     }
 
+    /// How many those are; nothing if they cannot be seen.
+    pub fn reader_count(&self) -> Option<usize> {
+        let seen = self.seen.as_ref().ok()?;
+        seen.control.is_ok().then(|| self.readers().count())
+    }
+
     /// Position and messages so far; zeros if they cannot be told.
     pub fn progress(&self) -> (u64, u64) {
         self.header().map_or((0, 0), |header| (header.published, header.message_count))

@@ -88,7 +88,8 @@ pub fn run(arguments: &DoctorArguments) -> Outcome {
             let word = painted(word, look, colours);
             writeln!(out, "{word}  {:<14} {}", finding.subject, text::tame(&finding.found))?;
             if let Some(advice) = &finding.advice {
-                writeln!(out, "         {:<14} {}", "", painted(advice, Look::Dim, colours))?;
+                let advice = text::tame(advice);
+                writeln!(out, "         {:<14} {}", "", painted(&advice, Look::Dim, colours))?;
             }
         }
     }

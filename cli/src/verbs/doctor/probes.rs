@@ -311,7 +311,7 @@ fn stale_rings() -> Vec<Finding> {
                 format!("'{}' is damaged", ring.name),
                 format!(
                     "'qads inspect {0}' names what is wrong; 'qads rm --force {0}' removes it",
-                    ring.name
+                    text::argument(&ring.name)
                 ),
             )),
             Health::Dead | Health::Closed | Health::NotReady => {
@@ -359,6 +359,10 @@ fn left_objects(root: &Path) -> Option<Finding> {
         "rings",
         Level::Warning,
         format!("{} parts of rings that are gone", left.len()),
-        format!("rm '/dev/shm/{first}'{}", if left.len() > 1 { " and so on" } else { "" }),
+        format!(
+            "rm {}{}",
+            text::argument(&format!("/dev/shm/{first}")),
+            if left.len() > 1 { " and so on" } else { "" }
+        ),
     ))
 }

@@ -177,7 +177,9 @@ impl Figures {
             self.sleepers.with_label_values(labels).set(control.may_be_asleep.into());
             self.blocked.with_label_values(labels).set(control.writer_blocked.into());
         }
-        self.readers.with_label_values(labels).set(ring.readers().count() as i64);
+        if let Some(count) = ring.reader_count() {
+            self.readers.with_label_values(labels).set(count as i64);
+        }
         for reader in ring.readers() {
             let entry = reader.index.to_string();
             let pid = reader.process.pid.to_string();

@@ -39,6 +39,8 @@ timestamps. Rows that go back in time are published at once.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C.";
 
+/// As many as can be registered (docs/protocol.md).
+const MOST_READERS: u64 = 64;
 /// How long one write waits for lossless readers before signals are looked at.
 const SLICE_MS: u64 = 100;
 
@@ -72,6 +74,7 @@ pub struct ReplayArguments {
     slots: usize,
     /// Wait until so many readers are registered
     #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(..=MOST_READERS))]
     readers: usize,
     /// Remove the ring in the end (attached readers still get all of it)
     #[arg(long)]

@@ -78,7 +78,7 @@ fn draw_rings(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             Cell::from(row.latency.map_or("-".to_owned(), |latency| nanoseconds(latency.p50_ns))),
             Cell::from(format!("{at_least}{}", age(row.rate.idle))),
             Cell::from(grouped(row.ring.progress().0)),
-            Cell::from(row.ring.readers().count().to_string()),
+            Cell::from(row.ring.reader_count().map_or("?".to_owned(), |count| count.to_string())),
         ])
     });
     let widths = [
