@@ -84,6 +84,14 @@ impl Terminal {
         }
     }
 
+    fn resize(&self, rows: u16, cols: u16) {
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        let mut screen = self.screen.0.lock().unwrap();
+        screen.parser.screen_mut().set_size(at_least_one(rows), at_least_one(cols));
+        drop(screen);
+        self.master.resize(size).unwrap();
+    }
+
     fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
@@ -125,6 +133,14 @@ fn the_screen_shows_rings_and_their_readers() {
     // What happens is seen.
     ring.writer().write(b"one more").unwrap();
     top.wait_for(|text| text.contains(" 13 "));
+    // Also on a terminal of the usual size.
+    top.resize(24, 80);
+    let lossless =
+        |text: &str| text.lines().find(|line| line.contains("lossless")).map(str::to_owned);
+    top.wait_for(|text| {
+        text.lines().next().is_some_and(|line| line.len() <= 80)
+            && lossless(text).is_some_and(|line| line.contains("slowest gating"))
+    });
     let name = ring.name().to_owned();
     drop((reader, ring));
     top.wait_for(|text| text.contains("0 rings") && text.contains("no ring named"));
@@ -148,22 +164,20 @@ fn keys_and_sizes() {
     top.press("s");
     top.wait_for(|text| text.contains("by rate"));
     top.press("?");
-    top.wait_for(|text| text.contains("choose a ring"));
+    top.wait_for(|text| text.contains("choose a ring") && text.contains("by name or by rate "));
     top.press("?");
     top.wait_for(|text| !text.contains("choose a ring"));
     top.press("p");
     top.wait_for(|text| text.contains("PAUSED"));
+    // What is left out goes from the least important on; nothing is cut.
+    top.resize(24, 40);
+    top.wait_for(|text| {
+        let heads = text.lines().find(|line| line.starts_with("RING")).unwrap_or_default();
+        heads.contains("WRITER") && !heads.contains("PID") && !heads.contains("LATENCY")
+    });
     // Small beyond use, and large again.
     for (rows, cols) in [(3, 20), (1, 1), (50, 160)] {
-        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
-        top.screen
-            .0
-            .lock()
-            .unwrap()
-            .parser
-            .screen_mut()
-            .set_size(at_least_one(rows), at_least_one(cols));
-        top.master.resize(size).unwrap();
+        top.resize(rows, cols);
     }
     top.wait_for(|text| text.contains("PAUSED") && text.contains("READERS"));
     top.press("q");

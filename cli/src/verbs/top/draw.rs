@@ -4,11 +4,10 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{
-    Block, Cell, Clear, Paragraph, Row as TableRow, Sparkline, Table, TableState,
-};
+use ratatui::widgets::{Block, Clear, Paragraph, Sparkline, TableState};
 
 use super::model::{Model, Order, Row};
+use super::table::{Column, fitted};
 use crate::text::{age, bytes, count, grouped, nanoseconds, rate, tame};
 use crate::verbs::ls::kind_word;
 use crate::verbs::processes::{self, Doing};
@@ -18,6 +17,31 @@ use crate::verbs::rings::Health;
 const MOST_RING_ROWS: u16 = 12;
 /// Height of the sparkline.
 const SPARK_ROWS: u16 = 4;
+
+/// The table of rings. (A standard terminal has 80 columns.)
+const RING_COLUMNS: [Column; 9] = [
+    Column::new("RING", 8, 0).at_most(32),
+    Column::new("WRITER", 6, 1),
+    Column::new("PID", 5, 8),
+    Column::new("MESSAGES", 9, 2),
+    Column::new("BYTES", 10, 5),
+    Column::new("LATENCY", 8, 6),
+    Column::new("AGE", 5, 4),
+    Column::new("POSITION", 9, 7),
+    Column::new("READERS", 7, 3),
+];
+/// The table of a ring's readers.
+const READER_COLUMNS: [Column; 9] = [
+    Column::new("READER", 8, 0),
+    Column::new("PID", 5, 3),
+    Column::new("COMMAND", 7, 8),
+    Column::new("LAG", 6, 1),
+    Column::new("CONSUMED", 9, 6),
+    Column::new("LOST", 6, 2),
+    Column::new("PROCESS", 7, 5),
+    Column::new("LEASES", 6, 7),
+    Column::new("", 14, 4),
+];
 
 pub fn draw(frame: &mut Frame<'_>, model: &Model) {
     let ring_rows = (model.rows.len() as u16).clamp(1, MOST_RING_ROWS) + 1;
@@ -62,38 +86,23 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 }
 
 fn draw_rings(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let head =
-        ["RING", "WRITER", "PID", "MESSAGES", "BYTES", "LATENCY", "AGE", "POSITION", "READERS"];
-    let head = TableRow::new(head).style(Style::new().add_modifier(Modifier::DIM));
     let rows = model.rows.iter().map(|row| {
         let health = row.ring.health();
         let pid = row.ring.seen.as_ref().ok().map(|seen| seen.writer.process.pid);
         let at_least = if row.rate.has_moved { "" } else { ">" };
-        TableRow::new([
-            Cell::from(tame(&row.ring.name)),
-            Cell::from(Span::styled(health.word(), health_style(model, health))),
-            Cell::from(pid.map_or("-".to_owned(), |pid| pid.to_string())),
-            Cell::from(rate(row.rate.messages)),
-            Cell::from(format!("{}/s", bytes(row.rate.bytes))),
-            Cell::from(row.latency.map_or("-".to_owned(), |latency| nanoseconds(latency.p50_ns))),
-            Cell::from(format!("{at_least}{}", age(row.rate.idle))),
-            Cell::from(grouped(row.ring.progress().0)),
-            Cell::from(row.ring.reader_count().map_or("?".to_owned(), |count| count.to_string())),
-        ])
+        vec![
+            Span::raw(tame(&row.ring.name)),
+            Span::styled(health.word(), health_style(model, health)),
+            Span::raw(pid.map_or("-".to_owned(), |pid| pid.to_string())),
+            Span::raw(rate(row.rate.messages)),
+            Span::raw(format!("{}/s", bytes(row.rate.bytes))),
+            Span::raw(row.latency.map_or("-".to_owned(), |latency| nanoseconds(latency.p50_ns))),
+            Span::raw(format!("{at_least}{}", age(row.rate.idle))),
+            Span::raw(grouped(row.ring.progress().0)),
+            Span::raw(row.ring.reader_count().map_or("?".to_owned(), |count| count.to_string())),
+        ]
     });
-    let widths = [
-        Constraint::Min(16),
-        Constraint::Length(9),
-        Constraint::Length(8),
-        Constraint::Length(12),
-        Constraint::Length(12),
-        Constraint::Length(9),
-        Constraint::Length(8),
-        Constraint::Length(15),
-        Constraint::Length(7),
-    ];
-    let table = Table::new(rows, widths)
-        .header(head)
+    let table = fitted(&RING_COLUMNS, rows.collect(), area.width)
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
     let mut state = TableState::new().with_selected(model.chosen());
     frame.render_stateful_widget(table, area, &mut state);
@@ -128,15 +137,15 @@ fn draw_ring(frame: &mut Frame<'_>, area: Rect, model: &Model, row: &Row) {
     .areas(inside);
     let latency = row.latency.map_or(String::new(), |latency| {
         let (p50, p99) = (nanoseconds(latency.p50_ns), nanoseconds(latency.p99_ns));
-        format!("  latency p50 {p50}, p99 {p99}")
+        format!("latency p50 {p50}, p99 {p99}  ")
     });
     frame.render_widget(
         Line::raw(format!(
-            "{} slots  {} in memory  epoch {}  skips {}  state {}{latency}",
+            "{latency}skips {}  epoch {}  {} slots  {} in memory  state {}",
+            grouped(header.lease_skips()),
+            seen.writer.epoch,
             grouped(header.slot_count),
             bytes(seen.committed_bytes as f64),
-            seen.writer.epoch,
-            grouped(header.lease_skips()),
             format!("{:?}", header.phase).to_lowercase(),
         )),
         facts,
@@ -158,26 +167,24 @@ fn draw_ring(frame: &mut Frame<'_>, area: Rect, model: &Model, row: &Row) {
 fn draw_readers(frame: &mut Frame<'_>, area: Rect, model: &Model, row: &Row) {
     let Ok(seen) = &row.ring.seen else { return };
     let slowest = seen.slowest_gating().map(|reader| reader.index);
-    let head = ["READER", "PID", "COMMAND", "LAG", "CONSUMED", "LOST", "PROCESS", "LEASES", ""];
-    let head = TableRow::new(head).style(Style::new().add_modifier(Modifier::DIM));
-    let mut rows: Vec<TableRow<'_>> = Vec::new();
+    let mut rows = Vec::new();
     for reader in row.ring.readers() {
         let doing = processes::doing(reader.process.pid);
         let command = processes::command(reader.process.pid).filter(|_| reader.process.is_here);
         let lost = if reader.lost > 0 { colour(model, Color::Yellow) } else { Style::new() };
         let doing_style =
             if doing == Doing::Stopped { colour(model, Color::Red) } else { Style::new() };
-        rows.push(TableRow::new([
-            Cell::from(kind_word(reader.kind)),
-            Cell::from(reader.process.pid.to_string()),
-            Cell::from(command.unwrap_or_default()),
-            Cell::from(grouped(reader.lag)),
-            Cell::from(grouped(reader.consumed)),
-            Cell::from(Span::styled(grouped(reader.lost), lost)),
-            Cell::from(Span::styled(doing.word(), doing_style)),
-            Cell::from(reader.lease_count().to_string()),
-            Cell::from(if slowest == Some(reader.index) { "slowest gating" } else { "" }),
-        ]));
+        rows.push(vec![
+            Span::raw(kind_word(reader.kind)),
+            Span::raw(reader.process.pid.to_string()),
+            Span::raw(command.unwrap_or_default()),
+            Span::raw(grouped(reader.lag)),
+            Span::raw(grouped(reader.consumed)),
+            Span::styled(grouped(reader.lost), lost),
+            Span::styled(doing.word(), doing_style),
+            Span::raw(reader.lease_count().to_string()),
+            Span::raw(if slowest == Some(reader.index) { "slowest gating" } else { "" }),
+        ]);
     }
     if rows.is_empty() {
         let text = match &seen.control {
@@ -187,18 +194,7 @@ fn draw_readers(frame: &mut Frame<'_>, area: Rect, model: &Model, row: &Row) {
         frame.render_widget(Paragraph::new(text), area);
         return;
     }
-    let widths = [
-        Constraint::Length(9),
-        Constraint::Length(8),
-        Constraint::Length(15),
-        Constraint::Length(9),
-        Constraint::Length(13),
-        Constraint::Length(9),
-        Constraint::Length(8),
-        Constraint::Length(6),
-        Constraint::Min(0),
-    ];
-    frame.render_widget(Table::new(rows, widths).header(head), area);
+    frame.render_widget(fitted(&READER_COLUMNS, rows, area.width), area);
 }
 
 fn draw_help(frame: &mut Frame<'_>) {
@@ -209,7 +205,7 @@ p, space         pause
 ?                this
 q, Esc, Ctrl-C   quit";
     let area = frame.area();
-    let (width, height) = (36.min(area.width), 7.min(area.height));
+    let (width, height) = (43.min(area.width), 7.min(area.height));
     let middle = Rect {
         x: area.x + (area.width - width) / 2,
         y: area.y + (area.height - height) / 2,

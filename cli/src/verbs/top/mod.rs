@@ -3,6 +3,7 @@
 mod draw;
 mod latency;
 mod model;
+mod table;
 mod terminal;
 
 use std::io::{self, IsTerminal};
