@@ -8,8 +8,9 @@ use arrow_ipc::reader::StreamReader;
 use qadataswap::arrow_array::types::Int64Type;
 use qadataswap::arrow_array::{
     ArrayRef, Decimal128Array, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
-    TimestampSecondArray,
+    TimestampSecondArray, UnionArray,
 };
+use qadataswap::arrow_schema::{DataType, Field};
 use support::qads::{Running, TestRing, batch, command, qads};
 
 /// The numbers in the CSV that comes of a condition.
@@ -223,6 +224,34 @@ fn csv_says_which_column_it_cannot_write() {
     let said = qads(&csv).failed(1);
     assert!(said.contains("column 'levels' is List(") && said.contains("--format json"), "{said}");
     assert_eq!(qads(&[&csv[..], &["--columns", "id"]].concat()).ok(), "id\n7\n");
+}
+
+#[test]
+fn json_says_which_column_it_cannot_write() {
+    let ring = TestRing::new(8);
+    let fields = [(0, Arc::new(Field::new("n", DataType::Int64, true)))].into_iter().collect();
+    let numbers: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+    let union =
+        UnionArray::try_new(fields, vec![0_i8].into(), None, vec![numbers.clone()]).unwrap();
+    let columns: [(&str, ArrayRef); 2] = [("id", numbers), ("either", Arc::new(union))];
+    ring.writer().write_arrow(&RecordBatch::try_from_iter(columns).unwrap()).unwrap();
+    let json = ["tail", ring.name(), "--format", "json"];
+    let said = qads(&json).failed(1);
+    assert!(said.contains("column 'either' is Union") && said.contains("--columns"), "{said}");
+    assert_eq!(qads(&[&json[..], &["--columns", "id"]].concat()).ok(), "{\"id\":7}\n");
+}
+
+#[test]
+fn a_table_shows_the_beginning_of_a_long_cell() {
+    let ring = TestRing::new(8);
+    let text = "\u{e9}".repeat(2000);
+    let column: ArrayRef = Arc::new(StringArray::from(vec![text.as_str()]));
+    ring.writer().write_arrow(&RecordBatch::try_from_iter([("text", column)]).unwrap()).unwrap();
+    let shown = qads(&["tail", ring.name()]).ok();
+    assert!(shown.contains("\u{e9}... 1,488 more (--bytes)"), "{shown}");
+    assert_eq!(shown.matches('\u{e9}').count(), 512);
+    assert!(qads(&["tail", ring.name(), "--bytes", "2000"]).ok().contains(&text));
+    assert!(qads(&["tail", ring.name(), "--format", "csv"]).ok().contains(&text));
 }
 
 /// What a terminal gets, the command running in it.

@@ -29,8 +29,8 @@ pub enum Format {
     Arrow,
 }
 
-/// Bytes of a message that the hex view shows, unless told otherwise.
-pub const HEX_BYTES: usize = 512;
+/// Bytes of a message that the hex view shows, and characters of a cell that a table does, unless told otherwise.
+pub const SHOWN: usize = 512;
 
 /// A value for programs, on lines of its own.
 pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> Outcome {
@@ -49,20 +49,49 @@ fn escaped_json(text: Vec<u8>, on_terminal: bool) -> Vec<u8> {
     text::escaped_by(&String::from_utf8_lossy(&text), &['\n'], escape).into_bytes()
 }
 
-/// A batch as it is shown to people: strings, without what moves the cursor.
-fn readable(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+/// A batch as it is shown to people: strings of so many characters at most, without what moves the cursor.
+fn readable(batch: &RecordBatch, most: usize) -> Result<RecordBatch, ArrowError> {
     let options = FormatOptions::new().with_null("null").with_display_error(true);
     let schema = batch.schema();
     let mut fields = Vec::new();
     let mut columns: Vec<ArrayRef> = Vec::new();
     for (field, column) in schema.fields().iter().zip(batch.columns()) {
         let values = ArrayFormatter::try_new(column, &options)?;
-        let cells = (0..batch.num_rows()).map(|row| text::escaped(&values.value(row).to_string()));
+        let cells = (0..batch.num_rows())
+            .map(|row| text::escaped(&shortened(values.value(row).to_string(), most)));
         columns.push(Arc::new(StringArray::from_iter_values(cells)));
         fields.push(Field::new(text::escaped(field.name()), DataType::Utf8, false));
     }
     let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &rows)
+}
+
+/// Which column cannot be written as JSON (unions have none).
+fn unfit_for_json(batch: &RecordBatch, error: ArrowError) -> Failure {
+    let is_unfit = |column: &usize| {
+        let alone = batch.project(&[*column]);
+        alone.is_ok_and(|batch| {
+            arrow_json::LineDelimitedWriter::new(Vec::new()).write(&batch).is_err()
+        })
+    };
+    let Some(column) = (0..batch.num_columns()).find(is_unfit) else { return error.into() };
+    let schema = batch.schema();
+    let field = schema.field(column);
+    failed(format!(
+        "column '{}' is {}, which cannot be written as JSON; use --format table, or choose others with --columns",
+        text::tame(field.name()),
+        field.data_type()
+    ))
+}
+
+/// The beginning of a text that is too long for a table, and how much more there is.
+fn shortened(mut text: String, most: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        let more = text::grouped(text[end..].chars().count() as u64);
+        text.truncate(end);
+        text += &format!("... {more} more (--bytes)");
+    }
+    text
 }
 
 /// Where batches go.
@@ -71,7 +100,7 @@ pub struct Printer {
     out: BufWriter<Stdout>,
     schema: Option<SchemaRef>,
     stream: Option<StreamWriter<Vec<u8>>>,
-    hex_bytes: usize,
+    most: usize,
     colours: bool,
     /// Its output is a terminal: what moves the cursor there is not to come from the ring.
     on_terminal: bool,
@@ -79,7 +108,7 @@ pub struct Printer {
 
 impl Printer {
     /// Fails if the format is not for where standard output goes.
-    pub fn new(format: Format, hex_bytes: usize) -> Outcome<Self> {
+    pub fn new(format: Format, most: usize) -> Outcome<Self> {
         let on_terminal = io::stdout().is_terminal();
         if on_terminal && format == Format::Arrow {
             return Err(Failure::Usage(
@@ -88,7 +117,7 @@ impl Printer {
         }
         let out = BufWriter::new(io::stdout());
         let colours = text::colours();
-        Ok(Self { format, out, schema: None, stream: None, hex_bytes, colours, on_terminal })
+        Ok(Self { format, out, schema: None, stream: None, most, colours, on_terminal })
     }
 
     /// Prints a message. `change` says which of its rows and columns are wanted.
@@ -163,7 +192,8 @@ impl Printer {
             format!("message {}, {}", text::grouped(sequence), text::count(rows as u64, "row"));
         writeln!(self.out, "{}", painted(&title, Look::Bold, self.colours))?;
         if rows > 0 {
-            let batches = batches.iter().map(readable).collect::<Result<Vec<_>, _>>()?;
+            let batches = batches.iter().map(|batch| readable(batch, self.most));
+            let batches = batches.collect::<Result<Vec<_>, _>>()?;
             writeln!(self.out, "{}", pretty_format_batches(&batches)?)?;
         }
         Ok(())
@@ -174,7 +204,7 @@ impl Printer {
         let mut text = Vec::new();
         let mut writer = builder.build::<_, arrow_json::writer::LineDelimited>(&mut text);
         for batch in batches {
-            writer.write(batch)?;
+            writer.write(batch).map_err(|error| unfit_for_json(batch, error))?;
         }
         writer.finish()?;
         Ok(self.out.write_all(&escaped_json(text, self.on_terminal))?)
@@ -227,7 +257,7 @@ impl Printer {
         let length = text::count(bytes.len() as u64, "byte");
         let title = format!("message {}, {length}", text::grouped(sequence));
         writeln!(self.out, "{}", painted(&title, Look::Bold, self.colours))?;
-        let shown = &bytes[..bytes.len().min(self.hex_bytes)];
+        let shown = &bytes[..bytes.len().min(self.most)];
         for (line, chunk) in shown.chunks(16).enumerate() {
             let mut hex = String::new();
             for at in 0..16 {

@@ -10,7 +10,7 @@ use crate::text;
 use crate::verbs::attach::attach;
 use crate::verbs::filter::{self, Condition};
 use crate::verbs::messages;
-use crate::verbs::print::{Format, HEX_BYTES, Printer};
+use crate::verbs::print::{Format, Printer, SHOWN};
 use crate::verbs::signals::Stop;
 use crate::verbs::writer_watch::WriterWatch;
 
@@ -52,8 +52,8 @@ pub struct TailArguments {
     /// Miss nothing: have the writer wait
     #[arg(long)]
     lossless: bool,
-    /// Bytes of a message of bytes that are shown
-    #[arg(long, value_name = "N", default_value_t = HEX_BYTES)]
+    /// How much of a long message of bytes is shown in hex, and of a long cell in a table (in characters)
+    #[arg(long, value_name = "N", default_value_t = SHOWN)]
     bytes: usize,
     /// How long to wait for a ring that is not there yet, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
