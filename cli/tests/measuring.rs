@@ -37,11 +37,24 @@ fn bench_reports_latency_and_throughput() {
 #[test]
 fn bench_leaves_nothing_when_it_is_stopped() {
     let bench = Running::start(&["bench", "--seconds", "60"]);
-    let ring = format!("demo-{}", bench.pid());
+    let ring = format!("bench-{}", bench.pid());
     let path = format!("/dev/shm/qads_{ring}");
     support::qads::wait_until(|| fs::exists(&path).unwrap());
     bench.signal(libc::SIGINT);
     assert_eq!(bench.finish().code, Some(130));
+    support::assert_nothing_left(&ring);
+}
+
+#[test]
+fn bench_leaves_nothing_when_it_is_killed() {
+    let bench = Running::start(&["bench", "--seconds", "60"]);
+    let ring = format!("bench-{}", bench.pid());
+    support::qads::await_readers(&ring, 1);
+    bench.signal(libc::SIGKILL);
+    // Its reader is left, to clean up.
+    let path = format!("/dev/shm/qads_{ring}");
+    support::qads::wait_until(|| !fs::exists(&path).unwrap());
+    assert_eq!(bench.finish().code, None);
     support::assert_nothing_left(&ring);
 }
 

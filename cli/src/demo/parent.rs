@@ -126,7 +126,7 @@ impl<'a> Parent<'a> {
                 let _ = to.send(Event::Signal(signal));
             }
         });
-        let ring = Ring::choose(arguments.name.as_deref()).map_err(Stop::Failed)?;
+        let ring = Ring::choose("demo", arguments.name.as_deref()).map_err(Stop::Failed)?;
         Ok(Self { writer: None, lives: Vec::new(), ring, arguments, sender, events, start: 0 })
     }
 

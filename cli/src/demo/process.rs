@@ -69,8 +69,8 @@ impl Drop for Process {
 }
 
 impl Ring {
-    /// The name asked for, or a new one. It must be free: the ring is removed in the end.
-    pub fn choose(wanted: Option<&str>) -> Fallible<Self> {
+    /// The name asked for, or a new one that begins with the verb's. It must be free: the ring is removed in the end.
+    pub fn choose(verb: &str, wanted: Option<&str>) -> Fallible<Self> {
         let taken = qadataswap::list()?;
         let is_taken = |name: &str| taken.iter().any(|other| other == name);
         if let Some(name) = wanted {
@@ -82,7 +82,7 @@ impl Ring {
             };
         }
         // Someone that was killed may have had the same pid and have left one.
-        let own = format!("demo-{}", std::process::id());
+        let own = format!("{verb}-{}", std::process::id());
         let more = (2u32..).map(|number| format!("{own}-{number}"));
         let free = std::iter::once(own.clone()).chain(more).find(|name| !is_taken(name));
         Ok(Self(free.unwrap_or(own)))

@@ -58,7 +58,7 @@ pub const MESSAGES: [Message; 5] = [
 
 /// Measures latency for a reader that waits in this way.
 pub fn latency(wait: Wait, seconds: f64, stop: &Stop) -> Outcome<Latency> {
-    let ring = Ring::choose(None).map_err(failed)?;
+    let ring = Ring::choose("bench", None).map_err(failed)?;
     let writer =
         WriterOptions::new(SLOTS).slot_capacity(size_of::<Stamped>()).create(ring.name())?;
     let (process, said) = start_reader(&ring, &["--wait", wait.word(), "--stamped"])?;
@@ -101,7 +101,7 @@ pub fn latency(wait: Wait, seconds: f64, stop: &Stop) -> Outcome<Latency> {
 
 /// Measures how many messages of this kind a lossless reader gets.
 pub fn throughput(message: Message, seconds: f64, stop: &Stop) -> Outcome<Throughput> {
-    let ring = Ring::choose(None).map_err(failed)?;
+    let ring = Ring::choose("bench", None).map_err(failed)?;
     let (name, bytes, slots) = match message {
         Message::Bytes(bytes) if bytes >= 1 << 20 => {
             (format!("bytes, {}", crate::text::bytes(bytes as f64)), bytes, 16)

@@ -150,12 +150,16 @@ fn bars(times: &hdrhistogram::Histogram<u64>) -> Vec<Bar> {
     bars.split_off(first)
 }
 
-/// Ends if there is no writer any more: the parent has been killed.
+/// Ends if there is no writer any more: the parent has been killed, and cannot remove the ring.
 fn check_parent(reader: &Reader) -> Outcome {
     let seen = qadataswap::observe::Observer::open(&reader.name())?.look()?;
     match seen.writer.alive {
         true => Ok(()),
-        false => Err(crate::failure::failed("the writing process is gone")),
+        false => {
+            // If it cannot be removed either, it is one that 'qads gc' finds.
+            let _ = qadataswap::unlink(&reader.name());
+            Err(crate::failure::failed("the writing process is gone"))
+        }
     }
 }
 
