@@ -55,6 +55,8 @@ fn csv_and_parquet_are_replayed_by_time_or_by_rows() {
     };
     assert_eq!(replay(&["--time-column", "ts", "--time-unit", "ms"]), [2, 1, 1]);
     assert_eq!(replay(&["--speed", "max"]), [4]);
+    let by_time = ["--speed", "max", "--by-time", "--time-column", "ts"];
+    assert_eq!(replay(&by_time), [2, 1, 1], "not waited for, but cut");
     assert_eq!(replay(&["--speed", "max", "--rows", "3"]), [3, 1]);
     let ring = RingGuard(ring_name());
     let ran = qads(&["replay", text(&csv), &ring.0, "--speed", "max"]);

@@ -111,13 +111,16 @@ pub fn run(arguments: &ReplayArguments) -> Outcome {
     qadataswap::check_name(&arguments.name)?;
     let about = |failure: Failure| failure.about(arguments.file.display());
     let input = Input::open(&arguments.file, arguments.rows).map_err(about)?;
-    let clock = match arguments.speed {
-        Speed::Max => None,
-        Speed::Times(factor) => {
-            let column = arguments.time_column.as_deref();
-            Some(Clock::new(factor, column, arguments.time_unit, input.schema()).map_err(about)?)
-        }
+    let factor = match arguments.speed {
+        Speed::Times(factor) => Some(factor),
+        // Nothing is waited for, but messages are cut by it.
+        Speed::Max => arguments.by_time.then_some(1.0),
     };
+    let column = arguments.time_column.as_deref();
+    let clock = factor
+        .map(|factor| Clock::new(factor, column, arguments.time_unit, input.schema()))
+        .transpose()
+        .map_err(about)?;
     if let (None, Some(column)) = (&clock, &arguments.time_column)
         && input.schema().index_of(column).is_err()
     {
@@ -131,6 +134,7 @@ pub fn run(arguments: &ReplayArguments) -> Outcome {
         stop: &stop,
         progress: Progress::new(arguments.quiet),
         clock,
+        is_paced: arguments.speed != Speed::Max,
         rows: arguments.rows,
         by_time: arguments.by_time,
     };
@@ -154,6 +158,7 @@ struct Replay<'a> {
     stop: &'a Stop,
     progress: Progress,
     clock: Option<Clock>,
+    is_paced: bool,
     rows: Option<usize>,
     by_time: bool,
 }
@@ -182,7 +187,8 @@ impl Replay<'_> {
             let batch = batch.map_err(|failure| failure.with("all before that was published"))?;
             for part in cut.apply(&batch, self.clock.as_ref())? {
                 self.stop.check()?;
-                if let Some(clock) = &mut self.clock
+                if self.is_paced
+                    && let Some(clock) = &mut self.clock
                     && let Some(due) = clock.due(&part)?
                 {
                     pace::wait_until(due, self.stop)?;
