@@ -149,18 +149,28 @@ pub fn in_hex(c: char) -> String {
     format!("\\x{:02x}", u32::from(c))
 }
 
+/// Characters that are left of a column that is cut.
+const LEAST_LAST: usize = 12;
+
 /// A table whose columns are as wide as they need to be.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Vec<(String, Look)>>,
     /// Columns whose cells are put to the right.
     right: Vec<usize>,
+    /// Characters of a line at most; the last column is cut for it.
+    most: Option<usize>,
 }
 
 impl Table {
     pub fn new(heads: &[&str], right: &[usize]) -> Self {
         let head = heads.iter().map(|head| ((*head).to_owned(), Look::Dim)).collect();
-        Self { rows: vec![head], right: right.to_vec() }
+        Self { rows: vec![head], right: right.to_vec(), most: None }
+    }
+
+    /// Cuts the last column, so that lines have so many characters at most. (Not below a few: then they wrap.)
+    pub fn cut_to(&mut self, most: Option<usize>) {
+        self.most = most;
     }
 
     pub fn row(&mut self, cells: Vec<(String, Look)>) {
@@ -175,9 +185,18 @@ impl Table {
                 cells.map(|(text, _)| text.chars().count()).max().unwrap_or(0)
             })
             .collect();
+        let before: usize = widths.iter().rev().skip(1).map(|width| width + 2).sum();
+        let last = self.most.map_or(usize::MAX, |most| most.saturating_sub(before).max(LEAST_LAST));
         for row in &self.rows {
             let mut line = String::new();
             for (column, (text, look)) in row.iter().enumerate() {
+                let cut: String;
+                let text = if column + 1 == columns && text.chars().count() > last {
+                    cut = text.chars().take(last - 1).chain(['…']).collect();
+                    &cut
+                } else {
+                    text
+                };
                 let padding = " ".repeat(widths[column].saturating_sub(text.chars().count()));
                 let text = painted(text, *look, colours);
                 let gap = if column == 0 { "" } else { "  " };

@@ -129,6 +129,20 @@ fn following_shows_what_comes_until_the_ring_ends() {
 }
 
 #[test]
+fn following_ends_with_whoever_reads_it() {
+    // Nothing comes any more, so that it has nothing to write.
+    let ring = TestRing::with_numbers(0..1);
+    let mut tail = command(&["tail", "-f", ring.name()])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut out = tail.stdout.take().expect("piped");
+    std::io::Read::read_exact(&mut out, &mut [0; 10]).unwrap();
+    drop(out);
+    assert_eq!(tail.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn ctrl_c_ends_it_with_130() {
     let ring = TestRing::with_numbers(0..1);
     let mut tail = Running::start(&["tail", "-f", ring.name(), "--format", "csv"]);
@@ -311,4 +325,16 @@ fn what_moves_the_cursor_is_escaped_on_a_terminal_and_nowhere_else() {
     // As it is, elsewhere.
     let csv = qads(&["tail", ring.name(), "--format", "csv"]).ok();
     assert!(csv.contains(evil), "{csv:?}");
+}
+
+#[test]
+fn ls_takes_a_line_for_a_ring_on_a_terminal() {
+    let ring = TestRing::with_numbers(0..1);
+    let shown = on_a_terminal(&["ls", ring.name()]);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 2, "{shown}");
+    // The name of this ring is so long that only the beginning of the schema is left.
+    assert!(lines[1].ends_with('…') && !lines[1].contains("price"), "{shown}");
+    // A program gets all of it.
+    assert!(qads(&["ls", ring.name()]).ok().trim_end().ends_with("name: Utf8?"));
 }

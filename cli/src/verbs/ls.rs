@@ -143,6 +143,11 @@ fn write_table(out: &mut dyn Write, found: &[(Option<Rate>, Ring)]) -> io::Resul
         "NAME", "WRITER", "PID", "EPOCH", "SLOTS", "BYTES", "POSITION", "RATE", "READERS", "SCHEMA",
     ];
     let mut table = Table::new(&heads, &[2, 3, 4, 5, 6, 7, 8]);
+    if io::stdout().is_terminal() {
+        // A schema of many columns would take many lines; 'qads schema' has all of it.
+        let columns = crossterm::terminal::size().ok().map(|(columns, _)| columns.into());
+        table.cut_to(columns.filter(|columns| *columns > 0));
+    }
     for (rate, ring) in found {
         let health = ring.health();
         let look = match health {

@@ -163,6 +163,15 @@ impl Printer {
         Ok(self.out.flush()?)
     }
 
+    /// A failure if whoever read the output has gone, as is otherwise seen by writing alone.
+    pub fn check_reader(&self) -> Outcome {
+        let mut output = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
+        // SAFETY: it is one pollfd, and outlives the call, which does not wait.
+        let found = unsafe { libc::poll(&raw mut output, 1, 0) };
+        let has_gone = found > 0 && output.revents & (libc::POLLERR | libc::POLLHUP) != 0;
+        if has_gone { Err(Failure::NobodyListens) } else { Ok(()) }
+    }
+
     /// Ends the output, where its format has an end.
     pub fn finish(mut self) -> Outcome {
         if let Some(stream) = self.stream.take() {

@@ -137,7 +137,10 @@ fn print_all(
         };
         match &message {
             Ok(Some(_)) => writer.something_came(),
-            Ok(None) if arguments.follow => writer.nothing_came(),
+            Ok(None) if arguments.follow => {
+                printer.check_reader()?;
+                writer.nothing_came();
+            }
             _ => {}
         }
         match message {
