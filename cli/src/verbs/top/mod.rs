@@ -28,8 +28,7 @@ Keys: q or Ctrl-C ends, up and down (j, k) choose the ring whose readers are sho
 ? shows help.
 
 Latency is sampled a few times a second: from the stamp in the newest message to when it was seen here. The column
-`published_ns` of 'qads demo' is known; --stamp names another. A byte rate is that of messages times the mean length of
-those in the ring.
+`published_ns` of 'qads demo' is known; --stamp names another.
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 130 stopped with Ctrl-C.";
 
