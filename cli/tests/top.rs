@@ -10,8 +10,9 @@ use std::num::NonZero;
 use std::sync::{Arc, Condvar, Mutex};
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use qadataswap::ReaderOptions;
+use qadataswap::{OnSlowReader, ReaderOptions, WriterOptions};
 use support::qads::{Running, TestRing, await_readers, qads};
+use support::{RingGuard, ring_name};
 
 /// A terminal with `qads top` in it.
 struct Terminal {
@@ -149,6 +150,28 @@ fn the_screen_shows_rings_and_their_readers() {
     assert_eq!(code, 0);
     assert!(raw.contains("\x1b[3") || raw.contains("\x1b[38;5"), "no colours on a terminal");
     support::assert_nothing_left(&name);
+}
+
+#[test]
+fn a_writer_that_waits_is_shown() {
+    let guard = RingGuard(ring_name());
+    let writer = WriterOptions::new(1).on_slow_reader(OnSlowReader::Wait { limit_ms: u64::MAX });
+    let writer = writer.create(&guard.0).unwrap();
+    let reader = ReaderOptions::new().lossless(true).attach(&guard.0).unwrap();
+    writer.write(b"1").unwrap();
+    let mut top = Terminal::start(&[&guard.0, "--interval-ms", "20"], true);
+    top.wait_for(|text| text.contains("lossless") && !text.contains("THE WRITER WAITS"));
+    let waiting = std::thread::spawn(move || {
+        writer.write(b"2").unwrap();
+        writer
+    });
+    top.wait_for(|text| text.contains("THE WRITER WAITS"));
+    assert_eq!(reader.read(0).unwrap().as_deref(), Some(&b"1"[..]));
+    let writer = waiting.join().unwrap();
+    top.wait_for(|text| !text.contains("THE WRITER WAITS"));
+    top.press("q");
+    assert_eq!(top.end().0, 0);
+    writer.unlink().unwrap();
 }
 
 #[test]

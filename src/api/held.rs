@@ -111,21 +111,32 @@ impl Inner {
     /// Claims a slot with memory for `bytes` from its start, past whatever is in the way.
     #[cold]
     pub(super) fn claim_past_holds(&mut self, bytes: usize) -> Result<()> {
-        let mut attempt = Attempt::new();
-        self.claim_with(&mut attempt, bytes)
+        self.attempt(|inner, attempt| inner.claim_with(attempt, bytes))
     }
 
     /// Moves the ring to larger slots and claims one.
     #[cold]
     pub(super) fn claim_in_larger_segment(&mut self, bytes: usize, wanted: Geometry) -> Result<()> {
-        let mut attempt = Attempt::new();
-        self.move_with(&mut attempt, wanted)?;
-        self.claim_with(&mut attempt, bytes)
+        self.attempt(|inner, attempt| {
+            inner.move_with(attempt, wanted)?;
+            inner.claim_with(attempt, bytes)
+        })
     }
 
     /// Moves the ring to a segment of layout `wanted`. On failure nothing has changed.
     pub(super) fn move_to(&mut self, wanted: Geometry) -> Result<()> {
-        self.move_with(&mut Attempt::new(), wanted)
+        self.attempt(|inner, attempt| inner.move_with(attempt, wanted))
+    }
+
+    /// One write or move, after which nobody need think that the writer waits.
+    fn attempt(&mut self, act: impl FnOnce(&mut Self, &mut Attempt) -> Result<()>) -> Result<()> {
+        let mut attempt = Attempt::new();
+        let done = act(self, &mut attempt);
+        if attempt.stalled.is_some() {
+            // Relaxed: what a reader sees of it too late is a wake-up that nobody needs.
+            self.control.holds().blocked.store(0, Ordering::Relaxed);
+        }
+        done
     }
 
     fn move_with(&mut self, attempt: &mut Attempt, wanted: Geometry) -> Result<()> {

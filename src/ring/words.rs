@@ -156,7 +156,7 @@ pub fn load(words: &[AtomicU64], out: &mut [MaybeUninit<u8>]) {
     }
     for (word, chunk) in words.iter().zip(chunks) {
         // Relaxed, as above.
-        fill(chunk, word.load(Ordering::Relaxed));
+        *chunk = word.load(Ordering::Relaxed).to_ne_bytes().map(MaybeUninit::new);
     }
 }
 

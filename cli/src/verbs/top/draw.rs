@@ -139,9 +139,11 @@ fn draw_ring(frame: &mut Frame<'_>, area: Rect, model: &Model, row: &Row) {
         let (p50, p99) = (nanoseconds(latency.p50_ns), nanoseconds(latency.p99_ns));
         format!("latency p50 {p50}, p99 {p99}  ")
     });
+    let blocked = seen.control.as_ref().is_ok_and(|control| control.writer_blocked);
+    let waits = if blocked { "THE WRITER WAITS  " } else { "" };
     frame.render_widget(
         Line::raw(format!(
-            "{latency}skips {}  epoch {}  {} slots  {} in memory  state {}",
+            "{waits}{latency}skips {}  epoch {}  {} slots  {} in memory  state {}",
             grouped(header.lease_skips()),
             seen.writer.epoch,
             grouped(header.slot_count),
