@@ -19,7 +19,7 @@ use crate::name::RingName;
 use crate::ring::consume::{Found, Look, Message};
 use crate::ring::{Descriptor, words};
 use crate::shm;
-use crate::wait::{POLLS_PER_CLOCK, Step, Wait, WaitStrategy};
+use crate::wait::{Step, Wait};
 
 /// Copies in a row that may be spoilt by the writer before the time limit is looked at.
 const FREE_RETRIES: u32 = 64;
@@ -665,9 +665,6 @@ impl Reader {
         let inner = &mut *self.inner.borrow_mut();
         if let Gate::Lost { lost } = inner.gate {
             return Err(QADataSwapError::Evicted { lost });
-        }
-        if timeout_ms != 0 && inner.options.wait != WaitStrategy::Sleep {
-            inner.cursor.watch(&*inner.data, POLLS_PER_CLOCK);
         }
         let mut wait = None;
         let mut retries = 0;

@@ -68,8 +68,8 @@ impl Recent {
             return None;
         }
         let start = self.rest.as_ptr().cast_mut().cast::<MaybeUninit<u8>>();
-        // SAFETY: the memory was allocated by this process for a copy, through whose pointer it is stored to. All buffers that
-        // refer to it are in `self`, which is borrowed: nobody reads it meanwhile.
+        // SAFETY: the memory was allocated by this process for a copy, through whose pointer it is stored to. All
+        // buffers that refer to it are in `self`, which is borrowed: nobody reads it meanwhile.
         Some(unsafe { std::slice::from_raw_parts_mut(start, length) })
     }
 
@@ -82,7 +82,7 @@ impl Recent {
         self.is_exclusive = self.is_exclusive
             || self.columns.iter_mut().all(is_dropped)
                 && self.rest.strong_count() == self.references;
-        // Whoever gave up a reference to the memory has read what it wanted before (`get_mut` does the same for arrays).
+        // Whoever gave up a reference to the memory has read what it wanted before (`get_mut` does so for arrays).
         sync::acquire();
         self.is_exclusive
     }

@@ -216,9 +216,14 @@ impl Publisher {
         let ordering = at(Point::SkipRelease, Ordering::Release);
         head.generation.store(Generation::new(self.next, State::Skipped).word(), ordering); // W2
         crash::point("skip: skipped stored");
+        self.step(table);
+        self.announce_position(table);
+    }
+
+    #[inline(always)]
+    fn step<T: SlotTable>(&mut self, table: &T) {
         self.index = self.index_after(table);
         self.next = self.next.next();
-        self.announce_position(table);
     }
 
     /// Publishes the message of `length` bytes stored into the claimed slot.
@@ -248,8 +253,7 @@ impl Publisher {
             at(Point::W2, Ordering::Release),
         ); // W2, pairs with R1
         crash::point("publish: published stored");
-        self.index = self.index_after(table);
-        self.next = next.next();
+        self.step(table);
         self.sequence = sequence.wrapping_add(1);
         self.announce_position(table);
         crash::point("publish: announced");
