@@ -32,9 +32,16 @@ pub(super) struct Ring {
     pub(super) data: DataSegment,
     pub(super) publisher: Publisher,
     slot_memory: Vec<SlotMemory>,
-    /// The template of the last stream that was stored to each slot, and its position. Empty as long as there are no
-    /// templates.
-    slot_templates: Vec<(u64, Position)>,
+    /// What was last stored to each slot by a template, if nothing else was since, and its position. Empty as long as
+    /// there are no templates.
+    slots: Vec<(Option<Stored>, Position)>,
+}
+
+/// Of which template a stream is, and of which of its layouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) template: u64,
+    pub(super) layout: u64,
 }
 
 /// What of a slot has memory.
@@ -54,34 +61,28 @@ impl Ring {
             false => SlotMemory { bytes: 0, has_next: false },
         };
         let slot_memory = vec![known; geometry.slot_count as usize];
-        Self { data, publisher, slot_memory, slot_templates: Vec::new() }
+        Self { data, publisher, slot_memory, slots: Vec::new() }
     }
 
-    /// The template of the stream that is in the claimed slot; 0 if none is, or if something else was stored there
-    /// since.
+    /// What is in the claimed slot, if it was stored there by a template, and nothing else was since.
     #[cfg(feature = "arrow")]
-    pub(super) fn template_in_slot(&self) -> u64 {
+    pub(super) fn in_slot(&self) -> Option<Stored> {
         let next = self.publisher.position().get();
-        match self.slot_templates.get(self.publisher.index() as usize) {
-            Some((template, position)) if position.get() + self.data.slot_count() == next => {
-                *template
-            }
-            _ => 0,
-        }
+        let (stored, position) = *self.slots.get(self.publisher.index() as usize)?;
+        stored.filter(|_| position.get() + self.data.slot_count() == next)
     }
 
-    /// The claimed slot holds a stream of this template.
+    /// The claimed slot holds this.
     #[cfg(feature = "arrow")]
-    pub(super) fn set_template(&mut self, template: u64) {
-        self.slot_templates.resize(self.slot_memory.len(), (0, Position::new(0)));
-        self.slot_templates[self.publisher.index() as usize] =
-            (template, self.publisher.position());
+    pub(super) fn set_in_slot(&mut self, stored: Stored) {
+        self.slots.resize(self.slot_memory.len(), (None, Position::new(0)));
+        self.slots[self.publisher.index() as usize] = (Some(stored), self.publisher.position());
     }
 
     /// Whatever will be stored to the claimed slot need not be published.
-    pub(super) fn forget_template(&mut self) {
-        if let Some(known) = self.slot_templates.get_mut(self.publisher.index() as usize) {
-            known.0 = 0;
+    pub(super) fn forget_in_slot(&mut self) {
+        if let Some(known) = self.slots.get_mut(self.publisher.index() as usize) {
+            known.0 = None;
         }
     }
 

@@ -2,10 +2,14 @@
 
 use std::cell::RefCell;
 
+#[cfg(feature = "arrow")]
+use super::create::Stored;
 use super::create::{Ring, end, grown};
 use super::held::HoldStats;
 use super::{OnSlowReader, Reservation, WriterOptions, WriterStats, check_fork, remove_objects};
 use crate::error::Result;
+#[cfg(feature = "arrow")]
+use crate::flat::There;
 use crate::layout::{ControlSegment, RingState, SlotTable};
 use crate::name::RingName;
 use crate::ring::hold::EntryMask;
@@ -153,7 +157,7 @@ impl Writer {
         check_fork(self.made_in)?;
         let inner = self.inner.get_mut();
         inner.claim(Descriptor::BYTES, len)?;
-        inner.ring.forget_template();
+        inner.ring.forget_in_slot();
         Ok(Reservation::new(inner, len))
     }
 
@@ -534,24 +538,28 @@ impl Inner {
         batch: &arrow_array::RecordBatch,
     ) -> Result<bool> {
         let Some(number) = self.templates.find(schema, batch) else { return Ok(false) };
-        let template = self.templates.template(number);
-        let mut pieces = template.pieces(batch, std::mem::take(&mut self.pieces));
-        let mut len = template.plan(batch, &pieces)?;
+        let layout = self.templates.layout(number);
+        let mut pieces = std::mem::take(&mut self.pieces).emptied();
+        let mut len = layout.plan(batch, &mut pieces)?;
         if len as u64 > self.ring.data.geometry().payload_capacity {
-            len = template.plan_tightly(&mut pieces);
+            len = layout.plan_tightly(&mut pieces);
         }
         let descriptor = Descriptor::NOTED_STREAM;
         self.claim(descriptor, len)?;
-        let in_slot = self.ring.template_in_slot();
         // Relaxed: stored by this writer only.
         let epoch = self.ring.data.header().owner.epoch.load(Ordering::Relaxed);
-        let id = epoch << 32 | number;
-        let template = self.templates.template(number);
+        let layout = self.templates.layout(number);
+        let stored = Stored { template: epoch << 32 | number, layout: layout.number() };
+        let there = match self.ring.in_slot() {
+            Some(there) if there == stored => There::Layout,
+            Some(there) if there.template == stored.template => There::Template,
+            _ => There::Other,
+        };
         let slot = self.ring.data.slot(self.ring.publisher.index());
-        template.note(id).store(slot);
-        template.store(&pieces, &slot.payload[descriptor.first_word..], in_slot == id);
+        layout.note(stored.template).store(slot);
+        layout.store(&pieces, &slot.payload[descriptor.first_word..], there);
         self.pieces = pieces.emptied();
-        self.ring.set_template(id);
+        self.ring.set_in_slot(stored);
         self.publish(descriptor, len);
         Ok(true)
     }

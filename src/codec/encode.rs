@@ -93,12 +93,18 @@ fn require_same_schema(
 
 /// Refuses nulls in what the schema says has none. Data imported without validation may have them; readers
 /// refuse it.
-pub fn require_nullability(field: &Field, column: &ArrayRef) -> Result<(), ArrowError> {
-    if !field.is_nullable() && column.null_count() > 0 {
-        return Err(fault("the field is not nullable, but has nulls"));
-    }
+fn require_nullability(field: &Field, column: &ArrayRef) -> Result<(), ArrowError> {
+    require_nullable(field, column.null_count())?;
     if has_required_children(field.data_type()) {
         check_children(&column.to_data())?;
+    }
+    Ok(())
+}
+
+/// Refuses nulls in a field that has none.
+pub fn require_nullable(field: &Field, nulls: usize) -> Result<(), ArrowError> {
+    if nulls != 0 && !field.is_nullable() {
+        return Err(fault("the field is not nullable, but has nulls"));
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ mod walk;
 
 pub use check::next_frame;
 pub use decode::{DecodedStream, Reading, decode_stream, without_panic};
-pub use encode::{encode_stream, require_nullability};
+pub use encode::{encode_stream, require_nullable};
 
 use arrow_schema::ArrowError;
 

@@ -30,4 +30,4 @@ mod templates;
 mod write;
 
 pub use templates::{Read, Written};
-pub use write::Pieces;
+pub use write::{Pieces, There};

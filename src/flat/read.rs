@@ -17,7 +17,7 @@ use arrow_buffer::{
 use arrow_data::UnsafeFlag;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef};
 
-use super::template::{END_OF_STREAM, Kind, Template, WORD};
+use super::template::{END_OF_STREAM, Kind, Template};
 use crate::codec::{fault, in_field};
 
 impl Template {
@@ -46,25 +46,37 @@ impl Template {
     }
 
     /// Checks what concerns a whole batch. Returns the number of rows, of which there is one at least, and the buffers.
-    pub(super) fn begin<'a>(
+    fn begin<'a>(
         &self,
         metadata: &'a [u64],
         rest: &'a Buffer,
     ) -> Result<(usize, Buffers<'a>), ArrowError> {
-        let body_len = rest.len().checked_sub(WORD).ok_or_else(|| fault("no end"))?;
-        if rest[body_len..] != END_OF_STREAM.to_le_bytes() {
-            return Err(fault("no end"));
-        }
+        let body_len = require_end(rest)?;
+        let rows = self.check(metadata, body_len)?;
+        Ok((rows, self.buffers(metadata, rest, body_len)))
+    }
+
+    /// Checks metadata but for nodes and buffers. Returns the number of rows, of which there is one at least.
+    pub(super) fn check(&self, metadata: &[u64], body_len: usize) -> Result<usize, ArrowError> {
         if !self.fits(metadata) || metadata[self.places.body_length] != body_len as u64 {
             return Err(fault("not the metadata of its schema"));
         }
-        let rows = usize::try_from(metadata[self.places.rows])
+        usize::try_from(metadata[self.places.rows])
             .ok()
             // Without any, offsets may be missing.
             .filter(|rows| *rows != 0)
-            .ok_or_else(|| fault("a batch without rows, or with more than there can be"))?;
-        let listed = metadata[self.places.buffers..].as_chunks().0.iter();
-        Ok((rows, Buffers { listed, memory: rest, body_len, unclaimed: body_len }))
+            .ok_or_else(|| fault("a batch without rows, or with more than there can be"))
+    }
+
+    /// The buffers in the body at the start of `memory`, none of which has been looked at yet.
+    pub(super) fn buffers<'a>(
+        &self,
+        metadata: &'a [u64],
+        memory: &'a Buffer,
+        body_len: usize,
+    ) -> Buffers<'a> {
+        let listed = metadata[self.places.buffers..].as_chunks().0;
+        Buffers { listed, memory, body_len, unclaimed: body_len }
     }
 
     /// The columns of a batch, with what its metadata says of them.
@@ -76,6 +88,14 @@ impl Template {
         let columns = self.schema.fields().iter().zip(&self.kinds).zip(nodes);
         columns
             .map(|((field, kind), [len, nulls])| (field, *kind, Node { len: *len, nulls: *nulls }))
+    }
+}
+
+/// The length of the body in `rest`, after which there must be the end of the stream.
+pub(super) fn require_end(rest: &[u8]) -> Result<usize, ArrowError> {
+    match rest.split_last_chunk() {
+        Some((body, end)) if u64::from_le_bytes(*end) == END_OF_STREAM => Ok(body.len()),
+        _ => Err(fault("no end")),
     }
 }
 
@@ -102,7 +122,7 @@ impl Node {
 
 /// The buffers of a body, in order.
 pub(super) struct Buffers<'a> {
-    listed: std::slice::Iter<'a, [u64; 2]>,
+    listed: &'a [[u64; 2]],
     /// The body, and more.
     memory: &'a Buffer,
     body_len: usize,
@@ -111,17 +131,18 @@ pub(super) struct Buffers<'a> {
 }
 
 impl Buffers<'_> {
-    /// Passes over buffers that were checked before, in a batch with all of them in the same places.
+    /// Passes over buffers of a batch whose buffers have all been looked at before.
     pub(super) fn pass(&mut self, count: usize) {
-        for [_, size] in self.listed.by_ref().take(count) {
-            self.unclaimed -= *size as usize;
-        }
+        self.listed = self.listed.get(count..).unwrap_or_default();
     }
 
     /// Where the next buffer is.
     #[inline(always)]
     fn next(&mut self) -> Result<Range<usize>, ArrowError> {
-        let [start, size] = *self.listed.next().ok_or_else(|| fault("too few buffers"))?;
+        let ([start, size], others) =
+            self.listed.split_first().ok_or_else(|| fault("too few buffers"))?;
+        self.listed = others;
+        let (start, size) = (*start, *size);
         let len = self.body_len as u64;
         if start > len || size > len - start {
             return Err(fault(format!(

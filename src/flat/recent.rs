@@ -16,7 +16,7 @@ use arrow_buffer::Buffer;
 use arrow_data::UnsafeFlag;
 use arrow_schema::{ArrowError, DataType};
 
-use super::read::{check_offsets, column, require_nulls};
+use super::read::{check_offsets, column, require_end, require_nulls};
 use super::template::{Kind, Template};
 use crate::codec::{fault, in_field};
 use crate::sync;
@@ -25,7 +25,9 @@ use crate::sync;
 pub(super) struct Recent {
     /// What follows the metadata of its message: the body and the end of the stream.
     rest: Buffer,
+    /// What this batch has in common with the last one that was read.
     metadata: Vec<u64>,
+    rows: usize,
     columns: Vec<Column>,
     /// How many refer to the memory; all of them are `rest` and the arrays in `columns`.
     references: usize,
@@ -35,8 +37,8 @@ pub(super) struct Recent {
 
 #[derive(Default)]
 struct Column {
-    /// An array without nulls, and one with some, both over the same memory.
-    arrays: [Option<ArrayRef>; 2],
+    /// An array without nulls, and one with some and how many, both over the same memory.
+    arrays: [Option<(ArrayRef, usize)>; 2],
     /// Which of them was given out last. The other has not been since it was last known that nobody has it.
     given: usize,
 }
@@ -53,7 +55,14 @@ impl Recent {
     /// else refers.
     pub(super) fn new(rest: Buffer) -> Self {
         let is_exclusive = rest.strong_count() == 1;
-        Self { rest, metadata: Vec::new(), columns: Vec::new(), references: 0, is_exclusive }
+        Self {
+            rest,
+            metadata: Vec::new(),
+            rows: 0,
+            columns: Vec::new(),
+            references: 0,
+            is_exclusive,
+        }
     }
 
     /// What was copied last.
@@ -76,7 +85,8 @@ impl Recent {
     /// Whether nobody else refers to the memory, from now until a batch is given out.
     fn make_exclusive(&mut self) -> bool {
         let is_dropped = |column: &mut Column| {
-            column.arrays[column.given].as_mut().is_some_and(|array| Arc::get_mut(array).is_some())
+            let given = column.arrays[column.given].as_mut();
+            given.is_some_and(|(array, _)| Arc::get_mut(array).is_some())
         };
         // Arrays that were not given out last are as they were when this was found before, and nobody can get at them.
         self.is_exclusive = self.is_exclusive
@@ -99,52 +109,59 @@ impl Recent {
         if !self.is_exclusive {
             return Err(fault("no message was copied"));
         }
+        let body_len = require_end(&self.rest)?;
         if !template.are_alike(metadata, &self.metadata) {
-            self.columns.clear();
-            self.columns.resize_with(template.kinds.len(), Column::default);
+            self.rows = template.check(metadata, body_len)?;
             self.metadata.clear();
             self.metadata.extend_from_slice(metadata);
+            self.columns.clear();
+            self.columns.resize_with(template.kinds.len(), Column::default);
         }
-        let (rows, mut buffers) = template.begin(metadata, &self.rest)?;
+        // If they are alike, places and lengths of all buffers have been checked before.
+        let mut buffers = template.buffers(metadata, &self.rest, body_len);
         let mut columns = Vec::with_capacity(self.columns.len());
         for ((field, kind, nulls), known) in template.columns(metadata).zip(&mut self.columns) {
             let named = |error| in_field(field.name(), error);
-            let nulls = nulls.in_column(field, rows).map_err(named)?;
+            let nulls = nulls.in_column(field, self.rows).map_err(named)?;
             known.given = usize::from(nulls != 0);
-            let array = &mut known.arrays[known.given];
-            match array {
-                Some(array) if array.null_count() == nulls => {
+            let array = match &mut known.arrays[known.given] {
+                Some((array, known)) if *known == nulls => {
                     buffers.pass(kind.buffers());
-                    check_again(array, kind).map_err(named)?;
+                    check_again(array, kind, nulls).map_err(named)?;
+                    array
                 }
-                _ => {
-                    let data_type = field.data_type();
-                    let made =
-                        column(data_type, kind, rows, nulls, &mut buffers, &UnsafeFlag::new());
-                    *array = Some(made.map_err(named)?);
+                array => {
+                    let (data_type, trusted) = (field.data_type(), UnsafeFlag::new());
+                    let made = column(data_type, kind, self.rows, nulls, &mut buffers, &trusted);
+                    &array.insert((made.map_err(named)?, nulls)).0
                 }
-            }
-            columns.extend(array.clone());
+            };
+            columns.push(array.clone());
         }
         // None of them has been given out yet.
         self.references = self.rest.strong_count();
         self.is_exclusive = false;
         // SAFETY: as in `Template::read`: the arrays have been made for this schema and these metadata.
-        Ok(unsafe { RecordBatch::new_unchecked(template.schema.clone(), columns, rows) })
+        Ok(unsafe { RecordBatch::new_unchecked(template.schema.clone(), columns, self.rows) })
     }
 }
 
-/// Whether an array is valid whose memory has other contents now.
-fn check_again(array: &ArrayRef, kind: Kind) -> Result<(), ArrowError> {
-    if let Some(nulls) = array.nulls() {
-        require_nulls(nulls.inner(), nulls.null_count())?;
+/// Whether an array with so many nulls is valid whose memory has other contents now.
+#[inline(always)]
+fn check_again(array: &ArrayRef, kind: Kind, nulls: usize) -> Result<(), ArrowError> {
+    if nulls != 0
+        && let Some(found) = array.nulls()
+    {
+        require_nulls(found.inner(), nulls)?;
     }
-    match (kind, array.data_type()) {
-        (Kind::Fixed(_) | Kind::Bits, _) => Ok(()),
-        (Kind::Offsets32, DataType::Utf8) => check_bytes::<Utf8Type>(array),
-        (Kind::Offsets32, _) => check_bytes::<BinaryType>(array),
-        (Kind::Offsets64, DataType::LargeUtf8) => check_bytes::<LargeUtf8Type>(array),
-        (Kind::Offsets64, _) => check_bytes::<LargeBinaryType>(array),
+    match kind {
+        Kind::Fixed(_) | Kind::Bits => Ok(()),
+        Kind::Offsets32 if *array.data_type() == DataType::Utf8 => check_bytes::<Utf8Type>(array),
+        Kind::Offsets32 => check_bytes::<BinaryType>(array),
+        Kind::Offsets64 if *array.data_type() == DataType::LargeUtf8 => {
+            check_bytes::<LargeUtf8Type>(array)
+        }
+        Kind::Offsets64 => check_bytes::<LargeBinaryType>(array),
     }
 }
 

@@ -73,7 +73,6 @@ pub struct Template {
     /// The record batch message up to its body.
     pub(super) metadata: Vec<u64>,
     pub(super) places: Places,
-    pub(super) buffer_count: usize,
     /// Ranges of words of the metadata that are the same in every batch.
     constant: Vec<std::ops::Range<usize>>,
 }
@@ -102,17 +101,14 @@ impl Template {
             schema_message: words(schema_message)?,
             metadata: words(metadata)?,
             places,
-            buffer_count: buffer_count(&kinds),
             constant,
             kinds,
         })
     }
 
-    /// Leaves no room to any buffer.
-    pub(super) fn forget_layout(&mut self) {
-        let listed = self.places.buffers..self.places.buffers + 2 * self.buffer_count;
-        self.metadata[listed].fill(0);
-        self.metadata[self.places.body_length] = 0;
+    /// The words of the metadata that tell of each column how many rows and nulls it has.
+    pub(super) fn nodes(&self) -> std::ops::Range<usize> {
+        self.places.nodes..self.places.nodes + 2 * self.kinds.len()
     }
 
     /// What the columns are made of; `None` if they are not all flat, or if there are none.
@@ -135,11 +131,11 @@ impl Template {
 
     /// Whether these are metadata of batches with as many rows, and with all buffers in the same places.
     pub(super) fn are_alike(&self, one: &[u64], other: &[u64]) -> bool {
-        let (nodes, after) = (self.places.nodes, self.places.nodes + 2 * self.kinds.len());
+        let nodes = self.nodes();
         one.len() == other.len()
             && one.len() == self.metadata.len()
-            && one[..nodes] == other[..nodes]
-            && one[after..] == other[after..]
+            && one[..nodes.start] == other[..nodes.start]
+            && one[nodes.end..] == other[nodes.end..]
     }
 
     /// Whether this is the metadata of a batch of this template.

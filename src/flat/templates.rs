@@ -10,6 +10,7 @@ use arrow_schema::{ArrowError, Schema, SchemaRef};
 
 use super::recent::Recent;
 use super::template::{Template, WORD};
+use super::write::Layout;
 use crate::codec::{DecodedStream, encode_stream, fault, without_panic};
 use crate::ring::Note;
 
@@ -22,7 +23,7 @@ const MOST_KEPT_BYTES: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub struct Written {
     /// With their numbers, which begin at 1. A schema may have none although its columns are flat.
-    known: Vec<(u64, SchemaRef, Option<Template>)>,
+    known: Vec<(u64, SchemaRef, Option<Layout>)>,
     count: u64,
 }
 
@@ -36,21 +37,21 @@ impl Written {
             Some(index) => to_front(&mut self.known, index),
             None => self.learn(batch)?,
         }
-        let (number, known, template) = &mut self.known[0];
+        let (number, known, layout) = &mut self.known[0];
         if !Arc::ptr_eq(known, schema) {
             // The next comparison is likely to be with this one.
             known.clone_from(schema);
         }
-        template.as_ref().map(|_| *number)
+        layout.as_ref().map(|_| *number)
     }
 
-    /// The template of this number, which [`find`](Self::find) has just given.
+    /// The layout of the template of this number, which [`find`](Self::find) has just given.
     ///
     /// # Panics
     /// If it is not that one.
-    pub fn template(&mut self, number: u64) -> &mut Template {
+    pub fn layout(&mut self, number: u64) -> &mut Layout {
         match &mut self.known[0] {
-            (first, _, Some(template)) if *first == number => template,
+            (first, _, Some(layout)) if *first == number => layout,
             _ => panic!("the template that was found last"),
         }
     }
@@ -62,14 +63,10 @@ impl Written {
         // A row is as good as all of them.
         let stream = encode_stream(schema, &[batch.slice(0, 1)]).ok()?;
         let parts = stream.parts().iter().flat_map(|part| part.as_slice());
-        let mut template = Template::of_stream(&parts.copied().collect::<Vec<u8>>(), schema);
-        if let Some(template) = &mut template {
-            // Buffers of another encoder are far apart.
-            template.forget_layout();
-        }
+        let template = Template::of_stream(&parts.copied().collect::<Vec<u8>>(), schema);
         self.count += 1;
         self.known.truncate(KEPT - 1);
-        self.known.insert(0, (self.count, schema.clone(), template));
+        self.known.insert(0, (self.count, schema.clone(), template.map(Layout::new)));
         Some(())
     }
 }
@@ -134,15 +131,14 @@ impl Read {
         let Some(Known { template, recent, .. }) = self.known.first_mut() else {
             return Err(rest.unwrap_or_default());
         };
-        let mut latest = match (rest, recent.take()) {
-            (Some(rest), _) => Recent::new(rest),
-            (None, Some(recent)) => recent,
-            (None, None) => Recent::new(Buffer::default()),
-        };
+        if let Some(rest) = rest {
+            *recent = Some(Recent::new(rest));
+        }
+        let latest = recent.get_or_insert_with(|| Recent::new(Buffer::default()));
         match without_panic("decoding a batch", || latest.read(template, &self.metadata)) {
             Ok(batch) => {
-                if latest.rest().len() <= MOST_KEPT_BYTES {
-                    *recent = Some(latest);
+                if latest.rest().len() > MOST_KEPT_BYTES {
+                    *recent = None;
                 }
                 Ok(batch)
             }
@@ -151,6 +147,7 @@ impl Read {
                 let words = template.schema_message.iter().chain(&self.metadata);
                 stream.extend(words.flat_map(|word| word.to_le_bytes()));
                 stream.extend_from_slice(latest.rest());
+                *recent = None;
                 Err(Buffer::from_vec(stream))
             }
         }

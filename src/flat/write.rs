@@ -1,13 +1,14 @@
 //! Writes a batch of flat columns by its template: only what is new goes to the slot.
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::{BinaryType, ByteArrayType, LargeBinaryType, LargeUtf8Type, Utf8Type};
 use arrow_array::{Array, RecordBatch, downcast_primitive_array};
-use arrow_buffer::{ArrowNativeType, BooleanBuffer, ToByteSlice};
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, NullBuffer, ToByteSlice};
 use arrow_schema::{ArrowError, DataType};
 
 use super::template::{END_OF_STREAM, Kind, Template, WORD};
-use crate::codec::{in_field, require_nullability};
-use crate::ring::words;
+use crate::codec::{in_field, require_nullable};
+use crate::ring::{Note, words};
 use crate::sync::{AtomicU64, Ordering};
 
 /// From this many bytes on a buffer starts at a multiple of 64 bytes, as Arrow recommends; smaller ones do not,
@@ -20,36 +21,106 @@ const WIDE_ALIGNMENT: usize = 16;
 /// A buffer keeps room that is at most twice what it needs, and so many bytes more.
 const SPARE_BYTES: usize = 64;
 
-impl Template {
-    /// Makes the metadata that of `batch`, which has the template's schema and at least one row. Returns the
-    /// length of the stream in bytes.
+/// A template, and a place for each buffer of the next batch.
+#[derive(Debug)]
+pub struct Layout {
+    template: Template,
+    /// One for each buffer, in order.
+    places: Vec<Place>,
+    /// Rows of the last batch.
+    rows: usize,
+    /// What streams have in common that differ in the numbers of nulls and in the body alone.
+    number: u64,
+}
+
+/// Where a buffer goes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    /// Words from the start of the body.
+    start: usize,
+    /// Where the next place starts, or the body ends, likewise.
+    end: usize,
+    /// Bytes of room.
+    room: usize,
+    /// Fewest bytes that are not too few for so much room.
+    least: usize,
+    /// Whether all of the room is listed as the buffer: that of strings is, because where they end is told by the
+    /// offsets, and what is listed need not change from batch to batch then.
+    is_listed_whole: bool,
+}
+
+impl Place {
+    fn fits(&self, piece: &Piece<'_>) -> bool {
+        (self.least..=self.room).contains(&piece.len)
+    }
+
+    /// Place and length of a buffer as the metadata have them.
+    fn listed(&self, piece: &Piece<'_>) -> [u64; 2] {
+        let len = if self.is_listed_whole { self.room } else { piece.len };
+        [(self.start * WORD) as u64, len as u64]
+    }
+}
+
+impl Layout {
+    /// No places yet.
+    pub(super) fn new(template: Template) -> Self {
+        let kinds = template.kinds.iter().flat_map(|kind| 0..kind.buffers());
+        let places = kinds.map(|buffer| Place { is_listed_whole: buffer == 2, ..Place::default() });
+        Self { places: places.collect(), template, rows: 0, number: 0 }
+    }
+
+    /// What the slots say that hold a stream of this template.
+    pub fn note(&self, template: u64) -> Note {
+        self.template.note(template)
+    }
+
+    /// Identifies the layout among those of this template.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Makes the metadata that of `batch`, which has the template's schema and at least one row, and `pieces` what
+    /// goes into its buffers. Returns the length of the stream in bytes.
     ///
     /// Buffers stay where they were for the batch before as long as they fit there and do not waste much, so that the
-    /// metadata stays the same too.
-    pub fn plan(&mut self, batch: &RecordBatch, pieces: &Pieces<'_>) -> Result<usize, ArrowError> {
-        let rows = batch.num_rows() as u64;
-        let (mut node, mut buffer) = (self.places.nodes, self.places.buffers);
+    /// metadata stay the same too.
+    pub fn plan<'a>(
+        &mut self,
+        batch: &'a RecordBatch,
+        pieces: &mut Pieces<'a>,
+    ) -> Result<usize, ArrowError> {
+        let Self { template, places, .. } = self;
+        let mut node = template.places.nodes;
+        let mut places = places.iter();
         let mut fits = true;
-        for (index, kind) in self.kinds.iter().enumerate() {
-            let column = &pieces.0[index];
-            if column.nulls != 0 {
-                let field = self.schema.field(index);
-                require_nullability(field, batch.column(index))
+        for (index, (kind, column)) in template.kinds.iter().zip(batch.columns()).enumerate() {
+            let column = column.as_ref();
+            // One that had a validity bitmap keeps it.
+            let has_validity = places.as_slice().first().is_some_and(|place| place.room != 0);
+            let mut add = |piece: Piece<'a>| {
+                fits &= places.next().is_some_and(|place| place.fits(&piece));
+                pieces.0.push(piece);
+            };
+            let nulls = column.nulls().filter(|nulls| nulls.null_count() != 0);
+            let null_count = nulls.map_or(0, NullBuffer::null_count);
+            if null_count != 0 {
+                let field = template.schema.field(index);
+                require_nullable(field, null_count)
                     .map_err(|error| in_field(field.name(), error))?;
             }
-            self.metadata[node] = rows;
-            self.metadata[node + 1] = column.nulls as u64;
+            template.metadata[node + 1] = null_count as u64;
             node += 2;
-            for piece in &column.pieces[..kind.buffers()] {
-                let (len, room) = (piece.len(), self.room(buffer));
-                fits &= len <= room && room <= most_room(len);
-                self.metadata[buffer + 1] = piece.listed(room) as u64;
-                buffer += 2;
-            }
+            add(match nulls {
+                Some(nulls) => Piece::bits(nulls.inner()),
+                None if has_validity => Piece::ones(column.len()),
+                None => Piece::NOTHING,
+            });
+            add_values(*kind, column, add);
         }
-        self.metadata[self.places.rows] = rows;
-        if !fits {
-            self.lay_out(pieces);
+        let rows = batch.num_rows();
+        if !fits || rows != self.rows {
+            self.rows = rows;
+            self.lay_out(pieces, !fits);
         }
         Ok(self.stream_length())
     }
@@ -58,116 +129,126 @@ impl Template {
     /// are no nulls.
     #[cold]
     pub fn plan_tightly(&mut self, pieces: &mut Pieces<'_>) -> usize {
-        self.forget_layout();
-        for validity in pieces.0.iter_mut().map(|column| &mut column.pieces[0]) {
-            if let Piece::Ones(_) = validity {
-                *validity = Piece::Nothing;
+        for (place, piece) in self.places.iter_mut().zip(&mut pieces.0) {
+            place.room = 0;
+            if let Source::Ones(_) = piece.source {
+                *piece = Piece::NOTHING;
             }
         }
-        self.lay_out(pieces);
+        self.lay_out(pieces, true);
         self.stream_length()
     }
 
     fn stream_length(&self) -> usize {
-        let (schema, metadata) = self.lengths();
-        schema + metadata + self.metadata[self.places.body_length] as usize + WORD
+        let (schema, metadata) = self.template.lengths();
+        schema + metadata + self.body_words() * WORD + WORD
     }
 
-    /// Gives each buffer a place with room for its piece, and as much as it had before unless that is
-    /// too much.
+    fn body_words(&self) -> usize {
+        self.places.last().map_or(0, |last| last.end)
+    }
+
+    /// Tells in the metadata where the buffers are; before that, if told so, it gives
+    /// each a place with room for its piece, and as much as it had before unless that is too much.
     #[cold]
-    fn lay_out(&mut self, pieces: &Pieces<'_>) {
-        let mut buffer = self.places.buffers;
+    fn lay_out(&mut self, pieces: &Pieces<'_>, do_move: bool) {
+        if do_move {
+            self.move_places(pieces);
+        }
+        let body_length = (self.body_words() * WORD) as u64;
+        let metadata = &mut self.template.metadata;
+        let (nodes, buffers) = (self.template.places.nodes, self.template.places.buffers);
+        for index in 0..self.template.kinds.len() {
+            metadata[nodes + 2 * index] = self.rows as u64;
+        }
+        let listed =
+            self.places.iter().zip(&pieces.0).flat_map(|(place, piece)| place.listed(piece));
+        for (word, listed) in metadata[buffers..].iter_mut().zip(listed) {
+            *word = listed;
+        }
+        metadata[self.template.places.rows] = self.rows as u64;
+        metadata[self.template.places.body_length] = body_length;
+        self.number += 1;
+    }
+
+    /// Gives each buffer a place.
+    fn move_places(&mut self, pieces: &Pieces<'_>) {
+        let kinds = self.template.kinds.iter();
+        let kinds = kinds.flat_map(|kind| std::iter::repeat_n(*kind, kind.buffers()));
         let mut end = 0;
-        for (index, kind) in self.kinds.iter().enumerate() {
-            for piece in &pieces.0[index].pieces[..kind.buffers()] {
-                let (len, had) = (piece.len(), self.room(buffer));
-                let room = if had <= most_room(len) { had.max(len) } else { len };
-                let alignment = match kind {
-                    _ if room >= LARGE_BUFFER_BYTES => LARGE_ALIGNMENT,
-                    Kind::Fixed(width) if *width > WORD => WIDE_ALIGNMENT,
-                    _ => WORD,
-                };
-                let start = usize::next_multiple_of(end, alignment);
-                end = (start + room).next_multiple_of(WORD);
-                self.metadata[buffer] = start as u64;
-                self.metadata[buffer + 1] = piece.listed(end - start) as u64;
-                buffer += 2;
+        for (index, (piece, kind)) in pieces.0.iter().zip(kinds).enumerate() {
+            let (len, had) = (piece.len, self.places[index].room);
+            let room = if had <= most_room(len) { had.max(len) } else { len };
+            let alignment = match kind {
+                _ if room >= LARGE_BUFFER_BYTES => LARGE_ALIGNMENT,
+                Kind::Fixed(width) if width > WORD => WIDE_ALIGNMENT,
+                _ => WORD,
+            };
+            let start = usize::next_multiple_of(end, alignment);
+            if index > 0 {
+                self.places[index - 1].end = start / WORD;
+            }
+            let room = room.next_multiple_of(WORD);
+            end = start + room;
+            let least = room.saturating_sub(SPARE_BYTES).div_ceil(2);
+            let place = &mut self.places[index];
+            *place = Place { start: start / WORD, end: end / WORD, room, least, ..*place };
+        }
+    }
+
+    /// Stores the stream of the batch last [planned](Self::plan) to the start of `slot`, where there is something
+    /// already.
+    pub fn store(&self, pieces: &Pieces<'_>, slot: &[AtomicU64], there: There) {
+        let template = &self.template;
+        let (schema, rest) = slot.split_at(template.schema_message.len());
+        let (metadata, body) = rest.split_at(template.metadata.len());
+        match there {
+            There::Layout => {
+                let nodes = template.nodes();
+                words::store_changed(&metadata[nodes.clone()], &template.metadata[nodes]);
+            }
+            There::Template => words::store_changed(metadata, &template.metadata),
+            There::Other => {
+                words::store_all(schema, &template.schema_message);
+                words::store_all(metadata, &template.metadata);
             }
         }
-        self.metadata[self.places.body_length] = end as u64;
-    }
-
-    /// Bytes from the start of a buffer, whose place `buffer` is, to that of the next, or to the end of the body.
-    fn room(&self, buffer: usize) -> usize {
-        let next = if buffer + 2 == self.places.buffers + 2 * self.buffer_count {
-            self.places.body_length
-        } else {
-            buffer + 2
-        };
-        (self.metadata[next] - self.metadata[buffer]) as usize
-    }
-
-    /// Stores the stream of the batch last [planned](Self::plan) to the start of `slot`. If `again`, what was
-    /// last stored there was a stream of this template.
-    pub fn store(&self, pieces: &Pieces<'_>, slot: &[AtomicU64], again: bool) {
-        let (schema, rest) = slot.split_at(self.schema_message.len());
-        let (metadata, body) = rest.split_at(self.metadata.len());
-        if again {
-            words::store_changed(metadata, &self.metadata);
-        } else {
-            words::store_all(schema, &self.schema_message);
-            words::store_all(metadata, &self.metadata);
-        }
-        let mut buffer = self.places.buffers;
-        for (index, kind) in self.kinds.iter().enumerate() {
-            for piece in &pieces.0[index].pieces[..kind.buffers()] {
-                let start = self.metadata[buffer] as usize / WORD;
-                let room = &body[start..start + self.room(buffer) / WORD];
-                piece.store(room);
-                // Nothing older shows through, and strings end with what is one.
-                let after = &room[piece.len().div_ceil(WORD)..];
-                words::store_each(after, std::iter::repeat(0));
-                buffer += 2;
+        for (place, piece) in self.places.iter().zip(&pieces.0) {
+            let room = &body[place.start..place.end];
+            piece.store(room);
+            // Nothing older shows through, and strings end with what is one.
+            for word in &room[piece.len.div_ceil(WORD)..] {
+                // Relaxed, like all payload.
+                word.store(0, Ordering::Relaxed);
             }
         }
-        let end = self.metadata[self.places.body_length] as usize / WORD;
-        // Relaxed, like all payload.
-        body[end].store(END_OF_STREAM, Ordering::Relaxed);
-    }
-
-    /// What goes into the buffers of a batch, which has the template's schema, in memory of earlier ones.
-    pub fn pieces<'a>(&self, batch: &'a RecordBatch, memory: Pieces<'_>) -> Pieces<'a> {
-        let mut columns = memory.emptied().0;
-        let mut buffer = self.places.buffers;
-        columns.extend(self.kinds.iter().zip(batch.columns()).map(|(kind, column)| {
-            // One that had a validity bitmap keeps it.
-            let has_validity = self.metadata[buffer + 1] != 0;
-            buffer += 2 * kind.buffers();
-            Column::of(*kind, column.as_ref(), has_validity)
-        }));
-        Pieces(columns)
+        // Relaxed, likewise.
+        body[self.body_words()].store(END_OF_STREAM, Ordering::Relaxed);
     }
 }
 
-/// What goes into the buffers of a batch, column by column.
+/// What is in a slot from an earlier lap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum There {
+    /// Anything.
+    Other,
+    /// A stream of this template.
+    Template,
+    /// One of the same layout too.
+    Layout,
+}
+
+/// What goes into the buffers of a batch, in order.
 #[derive(Debug, Default)]
-pub struct Pieces<'a>(Vec<Column<'a>>);
+pub struct Pieces<'a>(Vec<Piece<'a>>);
 
 impl Pieces<'_> {
     /// The memory alone, for another batch.
     pub fn emptied<'b>(mut self) -> Pieces<'b> {
         self.0.clear();
         // The standard library collects into the same memory.
-        Pieces(self.0.into_iter().map(|_| Column::default()).collect())
+        Pieces(self.0.into_iter().map(|_| Piece::NOTHING).collect())
     }
-}
-
-/// What goes into the buffers of a column, in order.
-#[derive(Debug, Default)]
-struct Column<'a> {
-    nulls: usize,
-    pieces: [Piece<'a>; 3],
 }
 
 /// The most room that a buffer of so many bytes keeps.
@@ -176,64 +257,84 @@ fn most_room(len: usize) -> usize {
 }
 
 /// What goes into one buffer.
-#[derive(Debug, Default)]
-enum Piece<'a> {
-    #[default]
-    Nothing,
-    /// Values of fixed width.
-    Values(&'a [u8]),
-    /// What offsets refer to.
+#[derive(Debug)]
+struct Piece<'a> {
+    /// Bytes that it takes.
+    len: usize,
+    source: Source<'a>,
+}
+
+#[derive(Debug)]
+enum Source<'a> {
     Bytes(&'a [u8]),
     /// So many bits that are set.
     Ones(usize),
+    /// Bits that do not begin with a byte.
     Bits(&'a BooleanBuffer),
     /// Offsets, to be counted from the first.
     Offsets32(&'a [i32]),
     Offsets64(&'a [i64]),
 }
 
-impl Piece<'_> {
-    /// Bytes it takes.
-    fn len(&self) -> usize {
-        match self {
-            Piece::Nothing => 0,
-            Piece::Values(bytes) | Piece::Bytes(bytes) => bytes.len(),
-            Piece::Ones(bits) => bits.div_ceil(8),
-            Piece::Bits(bits) => bits.len().div_ceil(8),
-            Piece::Offsets32(offsets) => size_of_val(*offsets),
-            Piece::Offsets64(offsets) => size_of_val(*offsets),
+impl<'a> Piece<'a> {
+    const NOTHING: Self = Self { len: 0, source: Source::Bytes(&[]) };
+
+    fn bytes(bytes: &'a [u8]) -> Self {
+        Self { len: bytes.len(), source: Source::Bytes(bytes) }
+    }
+
+    fn ones(bits: usize) -> Self {
+        Self { len: bits.div_ceil(8), source: Source::Ones(bits) }
+    }
+
+    fn bits(bits: &'a BooleanBuffer) -> Self {
+        let len = bits.len().div_ceil(8);
+        if bits.offset().is_multiple_of(8) {
+            let start = bits.offset() / 8;
+            return Self::bytes(&bits.inner()[start..start + len]);
+        }
+        Self { len, source: Source::Bits(bits) }
+    }
+
+    fn offsets32(offsets: &'a [i32]) -> Self {
+        let source = match offsets[0] {
+            0 => Source::Bytes(offsets.to_byte_slice()),
+            _ => Source::Offsets32(offsets),
+        };
+        Self { len: size_of_val(offsets), source }
+    }
+
+    fn offsets64(offsets: &'a [i64]) -> Self {
+        let source = match offsets[0] {
+            0 => Source::Bytes(offsets.to_byte_slice()),
+            _ => Source::Offsets64(offsets),
+        };
+        Self { len: size_of_val(offsets), source }
+    }
+
+    #[inline(always)]
+    fn store(&self, to: &[AtomicU64]) {
+        match self.source {
+            Source::Bytes(bytes) => words::store(to, bytes),
+            _ => self.store_made(to),
         }
     }
 
-    /// Length that the metadata tells, with so much room. That of strings is all their room: where they end is told
-    /// by the offsets, and as the metadata has it, it need not change from batch to batch.
-    fn listed(&self, room: usize) -> usize {
-        if let Piece::Bytes(_) = self { room } else { self.len() }
-    }
-
-    fn store(&self, to: &[AtomicU64]) {
-        match self {
-            Piece::Nothing => {}
-            Piece::Values(bytes) | Piece::Bytes(bytes) => words::store(to, bytes),
-            Piece::Ones(bits) => {
+    /// Stores what is not in the arrays as it is to be.
+    #[inline(never)]
+    fn store_made(&self, to: &[AtomicU64]) {
+        let to = &to[..self.len.div_ceil(WORD)];
+        match self.source {
+            Source::Bytes(bytes) => words::store(to, bytes),
+            Source::Ones(bits) => {
                 let ones = |word: usize| match bits - 64 * word {
                     64.. => u64::MAX,
                     left => (1 << left) - 1,
                 };
-                words::store_each(to, (0..bits.div_ceil(64)).map(ones));
+                words::store_each(to, (0..to.len()).map(ones));
             }
-            Piece::Bits(bits) if bits.offset() % 8 == 0 => {
-                let start = bits.offset() / 8;
-                words::store(to, &bits.inner()[start..start + self.len()]);
-            }
-            Piece::Bits(bits) => {
-                words::store_each(
-                    to,
-                    bits.bit_chunks().iter_padded().take(bits.len().div_ceil(64)),
-                );
-            }
-            Piece::Offsets32(offsets) if offsets[0] == 0 => words::store(to, bytes_of(offsets)),
-            Piece::Offsets32(offsets) => {
+            Source::Bits(bits) => words::store_each(to, bits.bit_chunks().iter_padded()),
+            Source::Offsets32(offsets) => {
                 let from = |offset: Option<&i32>| offset.map_or(0, |o| (o - offsets[0]) as u32);
                 let pairs = offsets.chunks(2);
                 words::store_each(
@@ -243,56 +344,41 @@ impl Piece<'_> {
                     }),
                 );
             }
-            Piece::Offsets64(offsets) if offsets[0] == 0 => words::store(to, bytes_of(offsets)),
-            Piece::Offsets64(offsets) => {
+            Source::Offsets64(offsets) => {
                 words::store_each(to, offsets.iter().map(|offset| (offset - offsets[0]) as u64));
             }
         }
     }
 }
 
-impl<'a> Column<'a> {
-    fn of(kind: Kind, column: &'a dyn Array, has_validity: bool) -> Self {
-        let (nulls, validity) = match column.nulls() {
-            Some(nulls) if nulls.null_count() != 0 => {
-                (nulls.null_count(), Piece::Bits(nulls.inner()))
-            }
-            _ if has_validity => (0, Piece::Ones(column.len())),
-            _ => (0, Piece::Nothing),
-        };
-        let [values, bytes] = match kind {
-            // An array may have bytes after its last value that are less than one.
-            Kind::Fixed(width) => {
-                [Piece::Values(&fixed(column)[..column.len() * width]), Piece::Nothing]
-            }
-            Kind::Bits => [Piece::Bits(column.as_boolean().values()), Piece::Nothing],
-            Kind::Offsets32 => {
-                let (offsets, bytes) = match column.data_type() {
-                    DataType::Utf8 => {
-                        (column.as_string::<i32>().offsets(), column.as_string::<i32>().values())
-                    }
-                    _ => (column.as_binary::<i32>().offsets(), column.as_binary::<i32>().values()),
-                };
-                [Piece::Offsets32(offsets), referred(offsets, bytes)]
-            }
-            Kind::Offsets64 => {
-                let (offsets, bytes) = match column.data_type() {
-                    DataType::LargeUtf8 => {
-                        (column.as_string::<i64>().offsets(), column.as_string::<i64>().values())
-                    }
-                    _ => (column.as_binary::<i64>().offsets(), column.as_binary::<i64>().values()),
-                };
-                [Piece::Offsets64(offsets), referred(offsets, bytes)]
-            }
-        };
-        Self { nulls, pieces: [validity, values, bytes] }
+/// Adds what goes into the buffers of a column after its validity bitmap.
+#[inline(always)]
+fn add_values<'a>(kind: Kind, column: &'a dyn Array, mut add: impl FnMut(Piece<'a>)) {
+    match (kind, column.data_type()) {
+        // An array may have bytes after its last value that are less than one.
+        (Kind::Fixed(width), _) => add(Piece::bytes(&fixed(column)[..column.len() * width])),
+        (Kind::Bits, _) => add(Piece::bits(column.as_boolean().values())),
+        (Kind::Offsets32, DataType::Utf8) => add_bytes::<Utf8Type>(column, add, Piece::offsets32),
+        (Kind::Offsets32, _) => add_bytes::<BinaryType>(column, add, Piece::offsets32),
+        (Kind::Offsets64, DataType::LargeUtf8) => {
+            add_bytes::<LargeUtf8Type>(column, add, Piece::offsets64);
+        }
+        (Kind::Offsets64, _) => add_bytes::<LargeBinaryType>(column, add, Piece::offsets64),
     }
 }
 
-/// The bytes between the first and the last offset.
-fn referred<'a, O: ArrowNativeType>(offsets: &[O], bytes: &'a [u8]) -> Piece<'a> {
+/// Adds offsets, and the bytes between the first and the last.
+#[inline(always)]
+fn add_bytes<'a, T: ByteArrayType>(
+    column: &'a dyn Array,
+    mut add: impl FnMut(Piece<'a>),
+    piece: impl FnOnce(&'a [T::Offset]) -> Piece<'a>,
+) {
+    let column = column.as_bytes::<T>();
+    let offsets = column.value_offsets();
     let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
-    Piece::Bytes(&bytes[first..last])
+    add(piece(offsets));
+    add(Piece::bytes(&column.value_data()[first..last]));
 }
 
 /// The values of a column of fixed width.
@@ -301,8 +387,4 @@ fn fixed(column: &dyn Array) -> &[u8] {
         column => column.values().inner().as_slice(),
         _ => column.as_fixed_size_binary().value_data()
     )
-}
-
-fn bytes_of<T: ArrowNativeType>(values: &[T]) -> &[u8] {
-    values.to_byte_slice()
 }

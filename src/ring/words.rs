@@ -127,6 +127,11 @@ pub fn store_each(words: &[AtomicU64], values: impl Iterator<Item = u64>) {
 #[cfg(feature = "arrow")]
 pub fn load_all(words: &[AtomicU64], out: &mut [u64]) {
     let words = &words[..out.len()];
+    #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+    if out.len() >= LONG_WORDS {
+        // SAFETY: `words` covers as many as `out` has, which is ours to write.
+        return unsafe { copy_long(words.as_ptr().cast(), out.as_mut_ptr().cast(), out.len()) };
+    }
     for (out, word) in out.iter_mut().zip(words) {
         // Relaxed: R1 and R2 order payload loads as a whole.
         *out = word.load(Ordering::Relaxed);
@@ -160,11 +165,18 @@ pub fn load(words: &[AtomicU64], out: &mut [MaybeUninit<u8>]) {
     }
 }
 
-/// A word whose first bytes are `bytes` (fewer than eight) and whose others are zero.
+/// A word whose first bytes are `bytes` (fewer than eight, but not none) and whose others are zero.
+#[inline(always)]
 fn partial(bytes: &[u8]) -> u64 {
-    let mut value = [0; WORD];
-    value[..bytes.len()].copy_from_slice(bytes);
-    u64::from_ne_bytes(value)
+    // No copy of a length that is not known, which would be a call.
+    let value = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        // What is in both is the same.
+        let last = u64::from(u32::from_le_bytes(*last)) << (8 * (bytes.len() - 4));
+        u64::from(u32::from_le_bytes(*first)) | last
+    } else {
+        bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    };
+    value.to_le()
 }
 
 fn merge(word: &AtomicU64, at: usize, bytes: &[u8]) {
