@@ -539,12 +539,16 @@ impl Inner {
     ) -> Result<bool> {
         let Some(number) = self.templates.find(schema, batch) else { return Ok(false) };
         let layout = self.templates.layout(number);
+        let descriptor = Descriptor::NOTED_STREAM;
+        // They come while the batch is looked through.
+        let slot = self.ring.data.slot(self.ring.publisher.index());
+        words::prepare(&slot.payload[..1]);
+        layout.prepare(&slot.payload[descriptor.first_word..]);
         let mut pieces = std::mem::take(&mut self.pieces).emptied();
         let mut len = layout.plan(batch, &mut pieces)?;
         if len as u64 > self.ring.data.geometry().payload_capacity {
             len = layout.plan_tightly(&mut pieces);
         }
-        let descriptor = Descriptor::NOTED_STREAM;
         self.claim(descriptor, len)?;
         // Relaxed: stored by this writer only.
         let epoch = self.ring.data.header().owner.epoch.load(Ordering::Relaxed);

@@ -18,6 +18,9 @@ const LARGE_ALIGNMENT: usize = 64;
 /// What 128 and 256-bit values need.
 const WIDE_ALIGNMENT: usize = 16;
 
+/// Of longer bodies the processor asks for the rest in time.
+const MOST_PREPARED_BYTES: usize = 8192;
+
 /// A buffer keeps room that is at most twice what it needs, and so many bytes more.
 const SPARE_BYTES: usize = 64;
 
@@ -193,6 +196,19 @@ impl Layout {
             let least = room.saturating_sub(SPARE_BYTES).div_ceil(2);
             let place = &mut self.places[index];
             *place = Place { start: start / WORD, end: end / WORD, room, least, ..*place };
+        }
+    }
+
+    /// Asks for the lines of a slot that another stream of the same layout will change.
+    pub fn prepare(&self, slot: &[AtomicU64]) {
+        let template = &self.template;
+        let metadata = template.schema_message.len();
+        let body = metadata + template.metadata.len();
+        let end = body + self.body_words().min(MOST_PREPARED_BYTES / WORD) + 1;
+        for range in [metadata + template.nodes().start..metadata + template.nodes().end, body..end]
+        {
+            // It may be a smaller slot.
+            words::prepare(slot.get(range).unwrap_or_default());
         }
     }
 

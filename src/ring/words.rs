@@ -19,6 +19,19 @@ const LONG_WORDS: usize = 8;
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const STRING_BYTES: usize = 4096;
 
+/// Asks for the lines of `words` to be this core's, so that it can store to them soon.
+#[inline(always)]
+pub fn prepare(words: &[AtomicU64]) {
+    // Wherever in a line they begin, the last may be in another one.
+    for word in words.iter().step_by(8).chain(words.last()) {
+        #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+        // SAFETY: the instruction accesses nothing: it is a hint.
+        unsafe {
+            std::arch::asm!("prefetchw [{0}]", in(reg) word, options(nostack, preserves_flags));
+        }
+    }
+}
+
 /// Stores `bytes` from the start of `words`. The rest of the last word becomes zero.
 ///
 /// # Panics
