@@ -134,7 +134,7 @@ impl Layout {
     pub fn plan_tightly(&mut self, pieces: &mut Pieces<'_>) -> usize {
         for (place, piece) in self.places.iter_mut().zip(&mut pieces.0) {
             place.room = 0;
-            if let Source::Ones(_) = piece.source {
+            if piece.is_all_ones() {
                 *piece = Piece::NOTHING;
             }
         }
@@ -267,6 +267,11 @@ impl Pieces<'_> {
     }
 }
 
+/// A word with its first bits set, of which there are 1 to 64.
+fn first_bits(count: usize) -> u64 {
+    (u64::MAX >> (64 - count)).to_le()
+}
+
 /// The most room that a buffer of so many bytes keeps.
 fn most_room(len: usize) -> usize {
     2 * len + SPARE_BYTES
@@ -283,6 +288,8 @@ struct Piece<'a> {
 #[derive(Debug)]
 enum Source<'a> {
     Bytes(&'a [u8]),
+    /// As [`Ones`](Self::Ones), where they are in one word: this.
+    Word(u64),
     /// So many bits that are set.
     Ones(usize),
     /// Bits that do not begin with a byte.
@@ -295,12 +302,17 @@ enum Source<'a> {
 impl<'a> Piece<'a> {
     const NOTHING: Self = Self { len: 0, source: Source::Bytes(&[]) };
 
+    fn is_all_ones(&self) -> bool {
+        matches!(self.source, Source::Ones(_) | Source::Word(_))
+    }
+
     fn bytes(bytes: &'a [u8]) -> Self {
         Self { len: bytes.len(), source: Source::Bytes(bytes) }
     }
 
     fn ones(bits: usize) -> Self {
-        Self { len: bits.div_ceil(8), source: Source::Ones(bits) }
+        let source = if bits > 64 { Source::Ones(bits) } else { Source::Word(first_bits(bits)) };
+        Self { len: bits.div_ceil(8), source }
     }
 
     fn bits(bits: &'a BooleanBuffer) -> Self {
@@ -332,6 +344,8 @@ impl<'a> Piece<'a> {
     fn store(&self, to: &[AtomicU64]) {
         match self.source {
             Source::Bytes(bytes) => words::store(to, bytes),
+            // Relaxed, like all payload.
+            Source::Word(word) => to[0].store(word, Ordering::Relaxed),
             _ => self.store_made(to),
         }
     }
@@ -342,12 +356,10 @@ impl<'a> Piece<'a> {
         let to = &to[..self.len.div_ceil(WORD)];
         match self.source {
             Source::Bytes(bytes) => words::store(to, bytes),
+            Source::Word(word) => words::store_each(to, [word].into_iter()),
             Source::Ones(bits) => {
-                let ones = |word: usize| match bits - 64 * word {
-                    64.. => u64::MAX,
-                    left => (1 << left) - 1,
-                };
-                words::store_each(to, (0..to.len()).map(ones));
+                let ones = (0..to.len()).map(|word| first_bits((bits - 64 * word).min(64)));
+                words::store_each(to, ones);
             }
             Source::Bits(bits) => words::store_each(to, bits.bit_chunks().iter_padded()),
             Source::Offsets32(offsets) => {

@@ -20,16 +20,20 @@ const LONG_WORDS: usize = 8;
 const STRING_BYTES: usize = 4096;
 
 /// Asks for the lines of `words` to be this core's, so that it can store to them soon.
+#[cfg(feature = "arrow")]
 #[inline(always)]
 pub fn prepare(words: &[AtomicU64]) {
-    // Wherever in a line they begin, the last may be in another one.
-    for word in words.iter().step_by(8).chain(words.last()) {
+    let ask = |word: &AtomicU64| {
         #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
-        // SAFETY: the instruction accesses nothing: it is a hint.
+        // SAFETY: the instruction accesses nothing, it is a hint. (Processors without it take it for none.)
         unsafe {
             std::arch::asm!("prefetchw [{0}]", in(reg) word, options(nostack, preserves_flags));
         }
-    }
+        let _ = word;
+    };
+    words.chunks(8).for_each(|line| ask(&line[0]));
+    // Wherever in a line they begin, the last may be in another one.
+    words.last().into_iter().for_each(ask);
 }
 
 /// Stores `bytes` from the start of `words`. The rest of the last word becomes zero.
