@@ -13,6 +13,7 @@ use super::spare::{LARGE_BYTES, Spare, fill_all};
 use super::{Batches, Lease, Reader};
 use crate::codec::{DecodedStream, Reading, decode_stream};
 use crate::error::{QADataSwapError, Result};
+use crate::ring::consume::{Found, Message};
 use crate::ring::{Note, words};
 use crate::sync::AtomicU64;
 
@@ -57,12 +58,16 @@ enum Copied {
 
 impl Reader {
     /// Reads the next message as a copy.
+    #[inline(always)]
     pub(super) fn read_stream(&self, timeout_ms: u64) -> Result<Option<Arrived>> {
         let templates = &mut *self.templates.borrow_mut();
-        let copied = self.copy(timeout_ms, |found, message| {
+        // Not what `copy` gives back: that would be handed on in memory several times.
+        let mut copied = Copied::Rest(None);
+        let mut copy = |found: &Found<'_>, message: &Message<'_>| {
             // A length that is not the message's must not make a large allocation.
             if !found.is_intact() {
-                return Ok(Copied::Rest(Some(Buffer::default())));
+                copied = Copied::Rest(Some(Buffer::default()));
+                return;
             }
             let note = found.note();
             if let Some(note) = &note
@@ -71,22 +76,27 @@ impl Reader {
             {
                 words::load_all(&message.words[from - metadata.len()..], metadata);
                 let words = &message.words[from..];
-                if let Some(room) = templates.room(rest) {
-                    words::load(words, room);
-                    return Ok(Copied::Rest(None));
-                }
-                return Ok(Copied::Rest(Some(load_buffer(&self.spare, words, rest))));
+                copied = Copied::Rest(match templates.room(rest) {
+                    Some(room) => {
+                        words::load(words, room);
+                        None
+                    }
+                    None => Some(load_buffer(&self.spare, words, rest)),
+                });
+                return;
             }
-            Ok(Copied::Whole(note, load_buffer(&self.spare, message.words, message.length)))
-        })?;
+            copied = Copied::Whole(note, load_buffer(&self.spare, message.words, message.length));
+        };
+        if self.copy(timeout_ms, |found, message| Ok(copy(found, message)))?.is_none() {
+            return Ok(None);
+        }
         Ok(Some(match copied {
-            None => return Ok(None),
-            Some(Copied::Rest(rest)) => match templates.decode_copy(rest) {
+            Copied::Rest(rest) => match templates.decode_copy(rest) {
                 Ok(batch) => Arrived::Batch(batch),
                 // It may be a stream of another making, or say better what is wrong with it.
                 Err(stream) => Arrived::Stream(decode_stream(stream, Reading::Copy)?),
             },
-            Some(Copied::Whole(note, stream)) => {
+            Copied::Whole(note, stream) => {
                 let decoded = decode_stream(stream.clone(), Reading::Copy)?;
                 if let Some(note) = &note {
                     templates.learn(note, &stream, &decoded);

@@ -29,6 +29,8 @@ pub(super) struct Recent {
     metadata: Vec<u64>,
     rows: usize,
     columns: Vec<Column>,
+    /// Arrays that are about to be given out.
+    next: Vec<ArrayRef>,
     /// How many refer to the memory; all of them are `rest` and the arrays in `columns`.
     references: usize,
     /// Whether nobody else can refer to the memory: a message was, or may be, put there that was not given out.
@@ -60,6 +62,7 @@ impl Recent {
             metadata: Vec::new(),
             rows: 0,
             columns: Vec::new(),
+            next: Vec::new(),
             references: 0,
             is_exclusive,
         }
@@ -97,15 +100,12 @@ impl Recent {
         self.is_exclusive
     }
 
-    /// The batch whose metadata this is and whose body is in the memory. After an error the rest is of no use.
+    /// Makes the arrays of the batch whose metadata this is and whose body is in the memory, for
+    /// [`give`](Self::give). After an error nothing of this is of any use.
     ///
     /// # Errors
     /// As those of [`Template::read`].
-    pub(super) fn read(
-        &mut self,
-        template: &Template,
-        metadata: &[u64],
-    ) -> Result<RecordBatch, ArrowError> {
+    pub(super) fn read(&mut self, template: &Template, metadata: &[u64]) -> Result<(), ArrowError> {
         if !self.is_exclusive {
             return Err(fault("no message was copied"));
         }
@@ -119,7 +119,7 @@ impl Recent {
         }
         // If they are alike, places and lengths of all buffers have been checked before.
         let mut buffers = template.buffers(metadata, &self.rest, body_len);
-        let mut columns = Vec::with_capacity(self.columns.len());
+        self.next = Vec::with_capacity(self.columns.len());
         for ((field, kind, nulls), known) in template.columns(metadata).zip(&mut self.columns) {
             let named = |error| in_field(field.name(), error);
             let nulls = nulls.in_column(field, self.rows).map_err(named)?;
@@ -136,13 +136,24 @@ impl Recent {
                     &array.insert((made.map_err(named)?, nulls)).0
                 }
             };
-            columns.push(array.clone());
+            self.next.push(array.clone());
         }
         // None of them has been given out yet.
         self.references = self.rest.strong_count();
         self.is_exclusive = false;
+        Ok(())
+    }
+
+    /// The batch that was just [read](Self::read) by this template.
+    ///
+    /// # Panics
+    /// If none was.
+    #[inline(always)]
+    pub(super) fn give(&mut self, template: &Template) -> RecordBatch {
+        let columns = std::mem::take(&mut self.next);
+        assert_eq!(columns.len(), template.kinds.len(), "a batch that was read");
         // SAFETY: as in `Template::read`: the arrays have been made for this schema and these metadata.
-        Ok(unsafe { RecordBatch::new_unchecked(template.schema.clone(), columns, self.rows) })
+        unsafe { RecordBatch::new_unchecked(template.schema.clone(), columns, self.rows) }
     }
 }
 

@@ -127,6 +127,7 @@ impl Read {
     ///
     /// # Errors
     /// The whole stream, if it is not a batch of this template.
+    #[inline(always)]
     pub fn decode_copy(&mut self, rest: Option<Buffer>) -> Result<RecordBatch, Buffer> {
         let Some(Known { template, recent, .. }) = self.known.first_mut() else {
             return Err(rest.unwrap_or_default());
@@ -136,7 +137,8 @@ impl Read {
         }
         let latest = recent.get_or_insert_with(|| Recent::new(Buffer::default()));
         match without_panic("decoding a batch", || latest.read(template, &self.metadata)) {
-            Ok(batch) => {
+            Ok(()) => {
+                let batch = latest.give(template);
                 if latest.rest().len() > MOST_KEPT_BYTES {
                     *recent = None;
                 }
