@@ -87,7 +87,11 @@ impl Reader {
             }
             copied = Copied::Whole(note, load_buffer(&self.spare, message.words, message.length));
         };
-        if self.copy(timeout_ms, |found, message| Ok(copy(found, message)))?.is_none() {
+        let read = self.copy(timeout_ms, |found, message| {
+            copy(found, message);
+            Ok(())
+        })?;
+        if read.is_none() {
             return Ok(None);
         }
         Ok(Some(match copied {

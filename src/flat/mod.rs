@@ -23,6 +23,10 @@
 //! All else (nested and dictionary-encoded columns, views, several batches, none, no rows) goes through
 //! `codec` alone.
 
+use std::any::{Any, TypeId};
+
+use arrow_array::Array;
+
 mod read;
 mod recent;
 mod template;
@@ -31,3 +35,17 @@ mod write;
 
 pub use templates::{Read, Written};
 pub use write::{Pieces, There};
+
+/// The array as what it is.
+///
+/// # Panics
+/// If it is something else; callers have its data type.
+#[inline(always)]
+fn downcast<T: Any>(array: &dyn Array) -> &T {
+    let array = array.as_any();
+    // `downcast_ref` asks for equality, for which the compiler stores one of these to memory by words and loads it as a
+    // whole: a stall of 4 ns for each column. An order is found word by word.
+    assert!(array.type_id().cmp(&TypeId::of::<T>()).is_eq(), "an array of another type");
+    // SAFETY: it is a `T`: that is what the equality of the two means (as in `downcast_ref`).
+    unsafe { &*std::ptr::from_ref(array).cast::<T>() }
+}

@@ -9,13 +9,13 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
 use arrow_array::types::{BinaryType, ByteArrayType, LargeBinaryType, LargeUtf8Type, Utf8Type};
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, GenericByteArray, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_data::UnsafeFlag;
 use arrow_schema::{ArrowError, DataType};
 
+use super::downcast;
 use super::read::{check_offsets, column, require_end, require_nulls};
 use super::template::{Kind, Template};
 use crate::codec::{fault, in_field};
@@ -177,7 +177,7 @@ fn check_again(array: &ArrayRef, kind: Kind, nulls: usize) -> Result<(), ArrowEr
 }
 
 fn check_bytes<T: ByteArrayType>(array: &ArrayRef) -> Result<(), ArrowError> {
-    let array = array.as_bytes::<T>();
+    let array = downcast::<GenericByteArray<T>>(array);
     check_offsets(array.value_offsets(), array.values())?;
     T::validate(array.offsets(), array.values())
 }

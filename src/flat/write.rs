@@ -1,11 +1,14 @@
 //! Writes a batch of flat columns by its template: only what is new goes to the slot.
 
-use arrow_array::cast::AsArray;
 use arrow_array::types::{BinaryType, ByteArrayType, LargeBinaryType, LargeUtf8Type, Utf8Type};
-use arrow_array::{Array, RecordBatch, downcast_primitive_array};
+use arrow_array::{
+    Array, BooleanArray, FixedSizeBinaryArray, GenericByteArray, PrimitiveArray, RecordBatch,
+    downcast_primitive,
+};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, NullBuffer, ToByteSlice};
 use arrow_schema::{ArrowError, DataType};
 
+use super::downcast;
 use super::template::{END_OF_STREAM, Kind, Template, WORD};
 use crate::codec::{in_field, require_nullable};
 use crate::ring::{Note, words};
@@ -385,7 +388,7 @@ fn add_values<'a>(kind: Kind, column: &'a dyn Array, mut add: impl FnMut(Piece<'
     match (kind, column.data_type()) {
         // An array may have bytes after its last value that are less than one.
         (Kind::Fixed(width), _) => add(Piece::bytes(&fixed(column)[..column.len() * width])),
-        (Kind::Bits, _) => add(Piece::bits(column.as_boolean().values())),
+        (Kind::Bits, _) => add(Piece::bits(downcast::<BooleanArray>(column).values())),
         (Kind::Offsets32, DataType::Utf8) => add_bytes::<Utf8Type>(column, add, Piece::offsets32),
         (Kind::Offsets32, _) => add_bytes::<BinaryType>(column, add, Piece::offsets32),
         (Kind::Offsets64, DataType::LargeUtf8) => {
@@ -402,7 +405,7 @@ fn add_bytes<'a, T: ByteArrayType>(
     mut add: impl FnMut(Piece<'a>),
     piece: impl FnOnce(&'a [T::Offset]) -> Piece<'a>,
 ) {
-    let column = column.as_bytes::<T>();
+    let column = downcast::<GenericByteArray<T>>(column);
     let offsets = column.value_offsets();
     let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
     add(piece(offsets));
@@ -411,8 +414,13 @@ fn add_bytes<'a, T: ByteArrayType>(
 
 /// The values of a column of fixed width.
 fn fixed(column: &dyn Array) -> &[u8] {
-    downcast_primitive_array!(
-        column => column.values().inner().as_slice(),
-        _ => column.as_fixed_size_binary().value_data()
-    )
+    macro_rules! primitive {
+        ($t:ty) => {
+            downcast::<PrimitiveArray<$t>>(column).values().inner()
+        };
+    }
+    downcast_primitive! {
+        column.data_type() => (primitive),
+        _ => downcast::<FixedSizeBinaryArray>(column).value_data(),
+    }
 }
