@@ -38,6 +38,7 @@ pub struct Reservation<'w> {
 }
 
 impl<'w> Reservation<'w> {
+    #[inline(always)]
     pub(super) fn new(writer: &'w mut Inner, capacity: usize) -> Self {
         Self { writer, capacity, end: 0, made_in: fork_generation() }
     }
@@ -103,6 +104,7 @@ impl<'w> Reservation<'w> {
     /// # writer.unlink()?;
     /// # Ok::<(), qadataswap::QADataSwapError>(())
     /// ```
+    #[inline]
     pub fn write_at(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
         check_fork(self.made_in)?;
         let end = offset.saturating_add(bytes.len());
@@ -193,6 +195,7 @@ impl<'w> Reservation<'w> {
     /// # writer.unlink()?;
     /// # Ok::<(), qadataswap::QADataSwapError>(())
     /// ```
+    #[inline]
     pub fn publish(self) -> Result<()> {
         check_fork(self.made_in)?;
         self.writer.publish(Descriptor::BYTES, self.end);

@@ -153,10 +153,13 @@ impl Writer {
     /// writer.unlink()?;
     /// # Ok::<(), qadataswap::QADataSwapError>(())
     /// ```
+    #[inline]
     pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_>> {
         check_fork(self.made_in)?;
         let inner = self.inner.get_mut();
-        inner.claim(Descriptor::BYTES, len)?;
+        if !inner.claim_at_once(Descriptor::BYTES, len) {
+            inner.claim(Descriptor::BYTES, len)?;
+        }
         inner.ring.forget_in_slot();
         Ok(Reservation::new(inner, len))
     }
@@ -463,28 +466,38 @@ impl Inner {
     /// Publishes these bytes: at once if nothing is in the way, which is worked out with as few steps as can be.
     #[inline(always)]
     fn write(&mut self, descriptor: Descriptor, message: &[u8]) -> Result<()> {
-        if self.is_nothing_due(descriptor, message.len()) {
+        if self.claim_at_once(descriptor, message.len()) {
             let Ring { data, publisher, .. } = &mut self.ring;
-            // Worked out before the fence of the claim, which nothing after it can begin before.
             let slot = data.slot(publisher.index());
-            let claim = if data.identity().holds {
-                publisher.claim_slot(data, slot, &self.control, EntryMask::NONE)
-            } else {
-                publisher.claim_unheld(data);
-                Claim::Claimed
-            };
-            match claim {
-                Claim::Claimed => {
-                    words::store(&slot.payload[descriptor.first_word..], message);
-                    publisher.publish_slot(data, slot, descriptor, message.len() as u32);
-                    self.after_publish(message.len());
-                    return Ok(());
-                }
-                Claim::Skipped => self.holds.lease_skips += 1,
-                Claim::Gated(_) | Claim::Leased(_) => {}
-            }
+            words::store(&slot.payload[descriptor.first_word..], message);
+            publisher.publish_slot(data, slot, descriptor, message.len() as u32);
+            self.after_publish(message.len());
+            return Ok(());
         }
         self.write_slowly(descriptor, message)
+    }
+
+    /// [`claim`](Self::claim), if that is all there is to do and nothing is in the way; else it has to be called.
+    #[inline(always)]
+    fn claim_at_once(&mut self, descriptor: Descriptor, len: usize) -> bool {
+        if !self.is_nothing_due(descriptor, len) {
+            return false;
+        }
+        let Ring { data, publisher, .. } = &mut self.ring;
+        if !data.identity().holds {
+            publisher.claim_unheld(data);
+            return true;
+        }
+        // Worked out before the fence of the claim, which nothing after it can begin before.
+        let slot = data.slot(publisher.index());
+        match publisher.claim_slot(data, slot, &self.control, EntryMask::NONE) {
+            Claim::Claimed => true,
+            Claim::Skipped => {
+                self.holds.lease_skips += 1;
+                false
+            }
+            Claim::Gated(_) | Claim::Leased(_) => false,
+        }
     }
 
     #[cold]

@@ -83,6 +83,7 @@ fn store_run(words: &[AtomicU64], bytes: &[u8]) {
 ///
 /// # Panics
 /// If the range does not fit; callers have checked that it does.
+#[inline]
 pub fn store_at(words: &[AtomicU64], offset: usize, bytes: &[u8]) {
     assert!(
         offset <= words.len() * WORD && bytes.len() <= words.len() * WORD - offset,
