@@ -6,7 +6,7 @@
 #[cfg(not(qads_loom))]
 use core::sync::atomic::fence as plain_fence;
 #[cfg(not(qads_loom))]
-pub use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 #[cfg(qads_loom)]
 use loom::sync::atomic::fence as plain_fence;
 #[cfg(qads_loom)]
@@ -71,6 +71,10 @@ pub enum Point {
     H2Lease,
     /// That no message is leased that a claim under way may overwrite.
     LeaseFloor,
+    /// That `joins` moves on when an entry begins to lease.
+    LeaseJoins,
+    /// Look at whether an entry may lease what is claimed.
+    LeaseFromLook,
     /// Fence after `WRITING`, where somebody leases.
     L1,
     /// Second look for leases.

@@ -35,7 +35,7 @@ fn the_helpers_agree_with_the_library_about_the_header() {
     let ring = Ring::new("agree", MESSAGES);
     let raw = ring.restore();
     assert_eq!(raw.bytes(raw::MAGIC, 8), b"QADSRING");
-    assert_eq!((raw.u32(raw::ABI_VERSION), raw.u32(raw::HEADER_BYTES_WORD)), (2, 4096));
+    assert_eq!((raw.u32(raw::ABI_VERSION), raw.u32(raw::HEADER_BYTES_WORD)), (3, 4096));
     assert_eq!((raw.u64(raw::SLOT_COUNT), raw.u64(raw::PAYLOAD_CAPACITY)), (SLOTS, 40));
     assert_eq!(raw.u64(raw::SEGMENT_BYTES), raw.len());
     assert_eq!((raw.u64(raw::PUBLISHED), raw.u64(raw::MESSAGE_COUNT)), (MESSAGES, MESSAGES));
@@ -62,7 +62,7 @@ fn another_version_is_named_beside_ones_own() {
         ring.assert_refused(&format!("version {value}"), |error| {
             let text = error.to_string();
             assert!(text.contains(&format!("version {value}")), "{text}");
-            matches!(error, QADataSwapError::VersionMismatch { found, expected: 2, .. }
+            matches!(error, QADataSwapError::VersionMismatch { found, expected: 3, .. }
                 if u64::from(*found) == value)
         });
     });

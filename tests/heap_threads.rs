@@ -173,7 +173,7 @@ impl Ring {
             let number = (!taken.leases.load(Ordering::Relaxed)).trailing_zeros() as usize;
             taken.leases.fetch_or(1 << number, Ordering::Relaxed);
             let message = found.message();
-            let leased = hold::lease(table, taken.entry(), number, found);
+            let leased = hold::lease(taken.entry(), number, found);
             let slot = found.position().index(table.slot_count());
             let len = message.as_ref().map_or(0, |message| message.length);
             // Ends the lease if there was none.

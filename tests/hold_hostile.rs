@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use qadataswap::{
-    OnSlowReader, QADataSwapError, Reader, ReaderOptions, Result, Writer, WriterOptions,
+    OnSlowReader, QADataSwapError, Reader, ReaderOptions, Result, Start, Writer, WriterOptions,
 };
 use support::raw::{self, Random, Raw, entry};
 use support::threads::must_return;
@@ -416,7 +416,9 @@ fn forged_leases_of_a_stopped_reader_cost_a_refusal_that_names_it_and_end_with_i
     for slots in [1, 4, 8] {
         let ring = RingName::new("forged-lease");
         let writer = writer(&ring, slots, FOR_EVER);
-        let lossy = ReaderOptions::new().attach(ring.name()).unwrap();
+        // A slot that was never written cannot be leased.
+        publish_many(&writer, slots as u64);
+        let lossy = ReaderOptions::new().start(Start::Next).attach(ring.name()).unwrap();
         let child = stopped(&ring, "lossy");
         let control = Raw::control(&ring);
         for number in 0..slots as u64 {
@@ -425,6 +427,7 @@ fn forged_leases_of_a_stopped_reader_cost_a_refusal_that_names_it_and_end_with_i
         }
         control.set_u64(entry(1, raw::ENTRY_SEGMENT_NUMBER), 0);
         control.set_u64(raw::LEASING, 2);
+        control.set_u64(raw::JOINS, 1);
         let (position, writer) = must_return("all slots leased", move || {
             for _ in 0..100 {
                 let error = publish(&writer).unwrap_err();
@@ -433,7 +436,7 @@ fn forged_leases_of_a_stopped_reader_cost_a_refusal_that_names_it_and_end_with_i
             }
             (writer.stats().position, writer)
         });
-        assert_eq!((position, lossy.read(0).unwrap()), (0, None));
+        assert_eq!((position, lossy.read(0).unwrap()), (slots as u64, None));
         // One slot less is leased: that one is used.
         control.set_u32(entry(1, raw::ENTRY_LEASES), 0);
         publish_many(&writer, 20);
@@ -451,12 +454,14 @@ fn a_write_that_leases_of_the_living_refused_goes_through_as_soon_as_they_are_de
     for slots in [1, 4, 8] {
         let ring = RingName::new("leased-dead");
         let writer = writer(&ring, slots, REFUSE);
+        publish_many(&writer, slots as u64);
         let child = stopped(&ring, "lossy");
         let control = Raw::control(&ring);
         for number in 0..slots as u32 {
             control.set_u32(entry(0, raw::ENTRY_LEASES + 4 * u64::from(number)), number + 1);
         }
         control.set_u64(raw::LEASING, 1);
+        control.set_u64(raw::JOINS, 1);
         // Now it knows that they live, and asks the kernel again only now and then.
         publish(&writer).unwrap_err();
         child.kill();

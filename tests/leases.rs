@@ -502,3 +502,31 @@ fn a_write_is_not_refused_while_there_is_a_slot_that_nobody_leases() {
         assert!(refused.is_none(), "{slots} slots, after {published} messages: {refused:?}");
     }
 }
+
+#[test]
+fn an_old_lease_holds_while_newer_ones_come_and_go() {
+    let ring = RingName::new("old-lease");
+    let (writer, reader) = (writer(&ring, 4), lessee(&ring));
+    let publish = |n: u64| writer.write(&n.to_le_bytes()).unwrap();
+    publish(0);
+    let oldest = reader.lease(0).unwrap().expect("just published");
+    for n in 1..50 {
+        publish(n);
+        let newer = reader.lease(0).unwrap().expect("just published");
+        assert_eq!((&*newer, &*oldest), (&n.to_le_bytes()[..], &0u64.to_le_bytes()[..]));
+        // Every third is held for a while, beside the oldest.
+        if n % 3 == 0 {
+            publish(1_000 + n);
+            let newest = reader.lease(0).unwrap().expect("just published");
+            drop(newer);
+            assert_eq!(&*newest, &(1_000 + n).to_le_bytes()[..]);
+        }
+    }
+    assert_eq!(&*oldest, &0u64.to_le_bytes()[..]);
+    let skipped = writer.stats().lease_skips;
+    assert!(skipped >= 12, "once a lap");
+    drop(oldest);
+    // The writer learns of that by the next lease, or by a look at the words.
+    (0..20).for_each(publish);
+    assert_eq!(writer.stats().lease_skips, skipped);
+}

@@ -222,7 +222,7 @@ impl HeapRing {
         if found.position() < floor {
             return None;
         }
-        if hold::lease(self, self.entry(entry), 0, &found) {
+        if hold::lease(self.entry(entry), 0, &found) {
             return Some(found);
         }
         hold::release(self.entry(entry), 0);

@@ -56,6 +56,57 @@ fn nor_after_a_lap() {
     check(2, || overwriter(2, 3));
 }
 
+/// A reader leases one message after the other, and says each time that it needs nothing before.
+fn one_after_the_other(slots: usize, messages: u64) {
+    let (ring, mut publisher) = begun(slots, 1);
+    let reader = thread::spawn({
+        let ring = ring.clone();
+        move || {
+            let ring = &*ring;
+            let attached = Cursor::attach(ring, Start::Oldest, Position::new(0));
+            let Some(mut cursor) = attached else { return };
+            let floor = hold::begin_leasing(ring, ring, 0);
+            for _ in 0..2 {
+                hold::lease_from(ring.entry_of(0), cursor.position());
+                let Some(found) = ring.lease(&mut cursor, 0, floor) else { return };
+                let n = found.position().get();
+                assert_eq!(ring.words(&found), (n, n), "{LEASED}");
+                thread::yield_now();
+                assert_eq!(ring.words(&found), (n, n), "{LEASED}");
+                hold::release(ring.entry_of(0), 0);
+                cursor.advance(&found);
+            }
+        }
+    });
+    for _ in 0..messages {
+        let n = publisher.position().get();
+        ring.publish_held(&mut publisher, n, EntryMask::NONE);
+    }
+    reader.join().unwrap();
+}
+
+#[test]
+fn messages_leased_one_after_the_other_are_not_overwritten() {
+    check(2, || one_after_the_other(1, 2));
+    check(2, || one_after_the_other(2, 3));
+}
+
+/// A writer that was refused a slot asks for it again, as one does that waits.
+#[test]
+fn a_slot_that_is_asked_for_twice_is_looked_at_twice() {
+    check(1, || {
+        let (ring, mut publisher) = begun(1, 1);
+        let mut cursor = Cursor::attach(&*ring, Start::Oldest, Position::new(0)).unwrap();
+        let floor = hold::begin_leasing(&*ring, &*ring, 0);
+        let found = ring.lease(&mut cursor, 0, floor).expect("nobody else is there");
+        for _ in 0..2 {
+            let claim = publisher.claim(&*ring, &*ring, EntryMask::NONE);
+            assert_eq!(claim, Claim::Leased(EntryMask::of(0)), "{LEASED}");
+        }
+        assert_eq!(ring.words(&found), (0, 0), "{LEASED}");
+    });
+}
+
 /// Two readers lease one slot; one of them did before, and ends its lease meanwhile.
 fn two_leases() {
     let (ring, mut publisher) = begun(1, 2);
@@ -182,6 +233,9 @@ broken_twins! {
     without_the_fence_of_the_first_lease_it_is_overwritten: H2Lease, LEASED, 3, || overwriter(1, 1);
     without_the_fence_of_the_claim_it_is_overwritten: H1, LEASED, 3, || overwriter(1, 1);
     without_the_floor_of_the_first_lease_it_is_overwritten: LeaseFloor, LEASED, 3, || overwriter(1, 1);
+    where_nobody_says_that_it_begins_it_is_overwritten: LeaseJoins, LEASED, 3, || overwriter(1, 1);
+    without_a_look_at_what_may_be_leased_it_is_overwritten: LeaseFromLook, LEASED, 3, || overwriter(1, 1);
+    without_that_look_one_of_several_is_overwritten: LeaseFromLook, LEASED, 2, || one_after_the_other(2, 3);
     without_the_second_look_it_is_overwritten_after_a_lap: L1Look, LEASED, 3, || overwriter(2, 3);
     without_the_writers_fence_one_of_two_is_overwritten: L1, LEASED, 2, two_leases;
     without_the_release_of_what_is_taken_back_it_is: H1Back, LEASED, 3, takeover;

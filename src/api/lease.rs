@@ -37,9 +37,7 @@ use crate::shm::fork_generation;
 /// # Ok::<(), qadataswap::QADataSwapError>(())
 /// ```
 pub struct Lease {
-    /// Before the segment, so that it is returned while the memory is there.
     held: Held,
-    data: Arc<DataSegment>,
     slot_index: u64,
     /// Where in the slot's payload words the message begins.
     first_word: usize,
@@ -51,19 +49,28 @@ pub struct Lease {
     position: Position,
 }
 
-/// The claim on the slot, without the memory.
+/// What all leases of a reader from a segment have in common, in one object because there is a cost to each that is
+/// counted.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) data: Arc<DataSegment>,
+    pub(super) registration: Arc<Registration>,
+}
+
+/// The claim on the slot, which is given up before the memory is let go of.
 struct Held {
-    registration: Arc<Registration>,
+    origin: Arc<Origin>,
     number: usize,
     /// The fork generation it was made in.
     made_in: u64,
 }
 
 impl Drop for Held {
+    #[inline]
     fn drop(&mut self) {
         // In a forked child the lease is still the parent's.
         if self.made_in == fork_generation() {
-            self.registration.return_lease(self.number);
+            self.origin.registration.return_lease(self.number);
         }
     }
 }
@@ -71,33 +78,31 @@ impl Drop for Held {
 impl Lease {
     /// Leases the message that was found; `None` if it has been overwritten meanwhile. `number` was taken
     /// from the registration, and goes back to it.
+    #[inline(always)]
     pub(super) fn new(
-        data: &Arc<DataSegment>,
-        registration: &Arc<Registration>,
+        origin: &Arc<Origin>,
         number: usize,
         found: &Found<'_>,
         message: &Message<'_>,
     ) -> Option<Self> {
-        let held = Held { registration: registration.clone(), number, made_in: fork_generation() };
-        let position = found.position();
-        let leased = hold::lease(&**data, registration.entry(), number, found);
+        let held = Held { origin: origin.clone(), number, made_in: fork_generation() };
+        let leased = hold::lease(origin.registration.entry(), number, found);
         crash::point("lease: confirmed");
         leased.then(|| Self {
             held,
-            data: data.clone(),
-            slot_index: position.index(data.slot_count()),
+            slot_index: found.slot_index(),
             first_word: message.first_word,
             length: message.length,
             #[cfg(feature = "arrow")]
             noted: found.is_noted(),
-            position,
+            position: found.position(),
         })
     }
 
     /// The note that comes with an Arrow stream, if one does.
     #[cfg(feature = "arrow")]
     pub(super) fn note(&self) -> Option<Note> {
-        self.noted.then(|| Note::load(self.data.slot(self.slot_index)))?
+        self.noted.then(|| Note::load(self.held.origin.data.slot(self.slot_index)))?
     }
 
     /// Position of the message in the ring.
@@ -119,11 +124,12 @@ impl Lease {
 impl Deref for Lease {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        let words = &self.data.slot(self.slot_index).payload[self.first_word..];
+        let words = &self.held.origin.data.slot(self.slot_index).payload[self.first_word..];
         assert!(self.length <= size_of_val(words), "checked when it was leased");
         // SAFETY: the range was just checked to lie in the slot, whose mapping lives as long as
-        // `self.data`; every byte of it is initialised memory. Nobody stores to it while the lease holds:
+        // `Held::origin`; every byte of it is initialised memory. Nobody stores to it while the lease holds:
         // the writer saw the lease or had not begun when it was made (L1/L2 in `ring::hold`), the earlier
         // stores happened before (W2/R1), and no process but the writer may store to the data segment.
         unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<u8>(), self.length) }

@@ -342,6 +342,7 @@ impl Reader {
     /// # writer.unlink()?;
     /// # Ok::<(), qadataswap::QADataSwapError>(())
     /// ```
+    #[inline]
     pub fn lease(&self, timeout_ms: u64) -> Result<Option<Lease>> {
         self.hold(timeout_ms, Taken::Held)
     }
@@ -643,6 +644,7 @@ impl Reader {
     }
 
     /// Waits for the next message, leases it and has `then` say what becomes of it.
+    #[inline(always)]
     pub(super) fn hold<R>(
         &self,
         timeout_ms: u64,

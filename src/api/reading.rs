@@ -1,12 +1,11 @@
 //! What a reader works on: its place in the ring, how it waits, follows the ring, counts, and holds.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::attach;
 use super::registration::Registration;
-use super::source::Source;
+use super::source::{Leasing, Source};
 use super::{OnOverrun, ReaderOptions, ReaderStats};
 use crate::Start;
 use crate::error::{HoldsReason, QADataSwapError, Result};
@@ -63,8 +62,7 @@ pub(super) struct Inner {
     pub(super) gate: Gate,
     /// Position that the gate stands at.
     gate_position: Position,
-    /// See [`Source`].
-    floor: Cell<Option<Position>>,
+    leasing: Leasing,
     consumed: u64,
     lost: u64,
     overruns: u64,
@@ -97,7 +95,7 @@ impl Inner {
             cursor,
             registration: registration.map(Arc::new),
             is_looked_at: true,
-            floor: Cell::new(None),
+            leasing: Leasing::default(),
             consumed: 0,
             lost: 0,
             overruns: 0,
@@ -118,7 +116,7 @@ impl Inner {
             data: &self.data,
             registration: &self.registration,
             is_looked_at: self.is_looked_at,
-            floor: &self.floor,
+            leasing: &self.leasing,
             max_leases: self.options.max_leases,
         }
     }
@@ -126,7 +124,7 @@ impl Inner {
     /// Before a message is leased: whether that can be.
     pub(super) fn prepare_to_lease(&mut self) -> Result<()> {
         // Nothing was leased from this segment yet.
-        if self.floor.get().is_none() {
+        if !self.leasing.has_begun() {
             self.register_again()?;
         }
         self.source().check_can_lease()
@@ -273,7 +271,7 @@ impl Inner {
             Err(_) if self.gate == Gate::Held => return Ok(()),
             Err(reason) => self.registration = Err(reason),
         }
-        self.floor.set(None);
+        self.leasing = Leasing::default();
         self.show();
         if self.gate == Gate::Held {
             let before = self.lost;
@@ -307,7 +305,7 @@ impl Inner {
             return Err(HoldsReason::Disabled.on_ring(&self.name));
         }
         self.data = Arc::new(next);
-        self.floor.set(None);
+        self.leasing = Leasing::default();
         // A control segment that has its name after the data segment was opened by its own is the one that
         // writers of that data segment look at: whoever makes another moves to another data segment first.
         self.is_looked_at = self.registration.as_ref().is_ok_and(|r| !r.is_orphaned());

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use crate::crash;
 use crate::error::HoldsReason;
-use crate::layout::{ControlSegment, DataSegment, Entry, EntryKind, HoldTable, Waiters};
+use crate::layout::{
+    ControlSegment, DataSegment, Entry, EntryKind, HoldTable, LEASES_PER_ENTRY, Waiters,
+};
 use crate::name::RingName;
 use crate::ring::{Position, hold};
 use crate::shm::{self, Access, Process, Segment};
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::wait::futex_wake_all;
 
 /// A reader's entry in the control segment.
@@ -21,8 +23,10 @@ pub(super) struct Registration {
     index: usize,
     /// The fork generation it was made in.
     made_in: u64,
-    /// A bit for each lease that has a guard. (The shared words are not asked: others may store to them.)
-    taken: AtomicU32,
+    /// Whether a lease has a guard. (The shared words are not asked: others may store to them.)
+    taken: [AtomicBool; LEASES_PER_ENTRY],
+    /// And if so, of which position.
+    positions: [AtomicU64; LEASES_PER_ENTRY],
     /// The reader's entry in a control segment that has been replaced, as long as it had leases there.
     before: Option<Arc<Registration>>,
 }
@@ -39,7 +43,14 @@ impl Registration {
             .ok_or(HoldsReason::NoControlSegment)?;
         let index = control.take_entry()?.ok_or(HoldsReason::NoFreeEntry)?;
         let made_in = shm::fork_generation();
-        let registration = Self { control, index, made_in, taken: AtomicU32::new(0), before: None };
+        let registration = Self {
+            control,
+            index,
+            made_in,
+            taken: Default::default(),
+            positions: Default::default(),
+            before: None,
+        };
         let entry = registration.entry();
         let process = Process::current();
         // Relaxed: this process owns the entry now (its lock was had), and whoever reads these takes them
@@ -129,25 +140,48 @@ impl Registration {
 
     /// Number of the reader's leases that have a guard.
     pub(super) fn lease_count(&self) -> usize {
-        let own = self.taken.load(Ordering::Relaxed).count_ones() as usize;
+        let own = self.taken.iter().filter(|taken| taken.load(Ordering::Relaxed)).count();
         own + self.before.as_ref().map_or(0, |before| before.lease_count())
     }
 
-    /// A lease number that no guard has, below `limit`. Called by the one reader only.
-    pub(super) fn take_lease(&self, limit: usize) -> Option<usize> {
-        // Acquire: pairs with the Release in `return_lease`, so that its last store to the word came before.
-        let free = (!self.taken.load(Ordering::Acquire)).trailing_zeros() as usize;
-        if free >= limit {
-            return None;
+    /// Whether the reader has fewer leases than `limit`.
+    #[inline(always)]
+    pub(super) fn has_free_lease(&self, limit: usize) -> bool {
+        if self.before.is_some() {
+            return self.lease_count() < limit;
         }
-        self.taken.fetch_or(1 << free, Ordering::Relaxed);
+        // The lowest numbers are taken first.
+        self.taken[..limit].iter().any(|taken| !taken.load(Ordering::Relaxed))
+    }
+
+    /// A lease number that no guard has, below `limit`, for the message at `position`. Called by the one reader
+    /// only.
+    #[inline(always)]
+    pub(super) fn take_lease(&self, limit: usize, position: Position) -> Option<usize> {
+        let (mut free, mut first) = (None, position.get());
+        for (number, taken) in self.taken.iter().enumerate() {
+            // Acquire: pairs with the Release in `return_lease`: what was read under that lease was read before the
+            // writer is told below that nothing there is needed, and its last store to the word came before.
+            if taken.load(Ordering::Acquire) {
+                // Relaxed: stored by this reader.
+                first = first.min(self.positions[number].load(Ordering::Relaxed));
+            } else if free.is_none() {
+                free = Some(number);
+            }
+        }
+        let free = free.filter(|free| *free < limit)?;
+        // Relaxed, both: this reader is the only one to ask.
+        self.taken[free].store(true, Ordering::Relaxed);
+        self.positions[free].store(position.get(), Ordering::Relaxed);
+        hold::lease_from(self.entry(), Position::new(first));
         Some(free)
     }
 
     /// Ends the lease of this number; by whatever thread drops its guard.
+    #[inline(always)]
     pub(super) fn return_lease(&self, number: usize) {
         hold::release(self.entry(), number);
-        self.taken.fetch_and(!(1 << number), Ordering::Release);
+        self.taken[number].store(false, Ordering::Release);
     }
 }
 

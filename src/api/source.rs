@@ -1,8 +1,9 @@
 //! What a reader does with a message that it has found, and what leases are made from.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
+use super::lease::Origin;
 use super::registration::Registration;
 use super::{Lease, attach};
 use crate::error::{HoldsReason, QADataSwapError, Result};
@@ -44,6 +45,22 @@ pub(super) enum Taken<R> {
     Again,
 }
 
+/// What is known once a reader has leased from a segment.
+#[derive(Debug, Default)]
+pub(super) struct Leasing {
+    /// First position that may be leased, once the writer knows that this reader leases.
+    floor: Cell<Option<Position>>,
+    /// What every lease keeps.
+    origin: OnceCell<Arc<Origin>>,
+}
+
+impl Leasing {
+    /// Whether the reader has leased yet.
+    pub(super) fn has_begun(&self) -> bool {
+        self.floor.get().is_some()
+    }
+}
+
 /// What leases are made from.
 pub(super) struct Source<'a> {
     pub(super) name: &'a RingName,
@@ -51,8 +68,7 @@ pub(super) struct Source<'a> {
     pub(super) registration: &'a std::result::Result<Arc<Registration>, HoldsReason>,
     /// Whether writers of `data` look at the registration.
     pub(super) is_looked_at: bool,
-    /// First position that may be leased, once the writer knows that this reader leases from this segment.
-    pub(super) floor: &'a Cell<Option<Position>>,
+    pub(super) leasing: &'a Leasing,
     pub(super) max_leases: usize,
 }
 
@@ -60,12 +76,13 @@ impl Source<'_> {
     /// Whether a lease could be had if there was a message.
     pub(super) fn check_can_lease(&self) -> Result<()> {
         let registration = self.registration()?;
-        if registration.lease_count() >= self.max_leases {
+        if !registration.has_free_lease(self.max_leases) {
             return Err(QADataSwapError::TooManyLeases { limit: self.max_leases });
         }
         Ok(())
     }
 
+    #[inline(always)]
     fn registration(&self) -> Result<&Arc<Registration>> {
         if !self.data.identity().holds {
             return Err(HoldsReason::Disabled.on_ring(self.name));
@@ -78,6 +95,7 @@ impl Source<'_> {
     }
 
     /// Leases the message that was found.
+    #[inline(always)]
     pub(super) fn lease<R>(
         &self,
         found: &Found<'_>,
@@ -93,20 +111,32 @@ impl Source<'_> {
             Ok(false) => return Taken::Again,
             Err(error) => return Taken::Refused(Box::new(error)),
         }
-        let Some(number) = registration.take_lease(self.max_leases) else {
+        let Some(number) = registration.take_lease(self.max_leases, found.position()) else {
             let error = QADataSwapError::TooManyLeases { limit: self.max_leases };
             return Taken::Refused(Box::new(error));
         };
-        Lease::new(self.data, registration, number, found, message).map_or(Taken::Again, then)
+        let origin = self.leasing.origin.get_or_init(|| {
+            Arc::new(Origin { data: self.data.clone(), registration: registration.clone() })
+        });
+        Lease::new(origin, number, found, message).map_or(Taken::Again, then)
     }
 
     /// Whether the claim that could overwrite `position` knows that this reader leases.
+    #[inline(always)]
     fn may_lease(&self, registration: &Registration, position: Position) -> Result<bool> {
-        let floor = match self.floor.get() {
+        match self.leasing.floor.get() {
+            Some(floor) if position >= floor => Ok(true),
+            _ => self.may_lease_now(registration, position),
+        }
+    }
+
+    #[cold]
+    fn may_lease_now(&self, registration: &Registration, position: Position) -> Result<bool> {
+        let floor = match self.leasing.floor.get() {
             Some(floor) => floor,
             None => registration.begin_leasing(self.data),
         };
-        self.floor.set(Some(floor));
+        self.leasing.floor.set(Some(floor));
         if position >= floor {
             return Ok(true);
         }
@@ -116,7 +146,7 @@ impl Source<'_> {
         if !self.data.has_live_writer().unwrap_or(true) {
             floor = Position::new(0);
         }
-        self.floor.set(Some(floor));
+        self.leasing.floor.set(Some(floor));
         Ok(position >= floor)
     }
 }

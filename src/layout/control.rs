@@ -49,7 +49,7 @@ pub struct Waiters {
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 pub struct Holds {
-    /// Moves on whenever a gate is set up, so that the writer looks at all of them again.
+    /// Moves on whenever a gate is set up or an entry begins to lease, so that the writer looks at all of them again.
     pub joins: AtomicU64,
     /// Entries that may have a gate.
     pub gating: AtomicU64,
@@ -98,7 +98,9 @@ pub struct Entry {
     pub segment_number: AtomicU64,
     /// Slot index + 1 of each message leased; 0 where there is none.
     pub leases: [AtomicU32; LEASES_PER_ENTRY],
-    reserved: [AtomicU64; 9],
+    /// First position that the owner may lease, now or later.
+    pub lease_from: AtomicU64,
+    reserved: [AtomicU64; 8],
     /// Position + 1 from which on nothing may be overwritten; 0 for no gate; with
     /// [`JOINING`](Self::JOINING), nothing at all.
     pub gate: AtomicU64,
@@ -135,6 +137,7 @@ const _: () = {
     assert!(size_of::<Entry>() == 256);
     assert!(offset_of!(Entry, pid) == 4 && offset_of!(Entry, start_ticks) == 8);
     assert!(offset_of!(Entry, segment_number) == 16 && offset_of!(Entry, leases) == 24);
+    assert!(offset_of!(Entry, lease_from) == 56);
     assert!(offset_of!(Entry, gate) == 128 && offset_of!(Entry, position) == 136);
     assert!(offset_of!(Entry, consumed) == 144 && offset_of!(Entry, lost) == 152);
     assert!(offset_of!(Entry, overruns) == 160 && offset_of!(Entry, timeouts) == 168);

@@ -45,7 +45,7 @@ impl Immutable {
     /// `QADSRING` in memory order.
     pub const MAGIC: u64 = u64::from_le_bytes(*b"QADSRING");
     /// Layout version: changes whenever an older library could misread a segment.
-    pub const ABI_VERSION: u32 = 2;
+    pub const ABI_VERSION: u32 = 3;
     /// Feature: messages can be held (leases and gates).
     pub const HOLDS: u64 = 1;
 }

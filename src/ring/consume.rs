@@ -74,6 +74,7 @@ pub enum Look<'t> {
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'t> {
     slot: Slot<'t>,
+    slot_index: u64,
     generation: Generation,
     sequence: u64,
     length: u32,
@@ -95,6 +96,11 @@ impl<'t> Found<'t> {
     /// The position it was found at.
     pub fn position(&self) -> Position {
         self.generation.position()
+    }
+
+    /// Index of the slot it was found in.
+    pub fn slot_index(&self) -> u64 {
+        self.slot_index
     }
 
     /// The message if its length and start are possible; otherwise the field that is not, and its
@@ -213,6 +219,7 @@ impl Cursor {
             if generation == Generation::new(self.position, State::Published) {
                 return Look::Message(Found {
                     slot,
+                    slot_index: self.index,
                     generation,
                     // Relaxed: ordered after the generation by R1 and checked by R2, like the payload.
                     sequence: slot.head.sequence.load(Ordering::Relaxed),

@@ -38,12 +38,15 @@
 //! p), then its reader was given up or the word is forged. The writer ignores the gate, and looks again at
 //! each claim in case it moves. So no list of the evicted is needed, nor lost with a writer that dies.
 //!
-//! *Who looks for leases.* The mask `leasing` tells the writer whether L1 and the look are needed at all. A
-//! reader raises its bit before its first lease and loads `claimed` after a fence (H2): every claim from
-//! there on sees the bit (by H1). A claim before that may be under way without having seen it, so the
+//! *When the writer looks for leases.* L1 and the look cost a line that the reader has just stored to. So each
+//! leasing entry (a bit of the mask `leasing`) says in `lease_from` from which position on it may lease, now or
+//! later; that only goes up. A claim of p overwrites position p - slot_count; it needs to look only if that is not
+//! before `lease_from`, and what was read of `lease_from` once goes into the same limit as the gates. A reader raises its
+//! bit, and moves `joins` on, before its first lease and loads `claimed` after a fence (H2): every claim from
+//! there on sees that (by H1). A claim before may be under way without having seen it, so the
 //! reader leases no message that such a claim could overwrite ([`begin_leasing`]).
 //!
-//! *Releasing* is a store of 0, or of a later position for a gate, with Release; the writer's loads are
+//! *Releasing* is a store of 0, or of a later position for a gate and for `lease_from`, with Release; the writer's loads are
 //! Acquire (H3), so the reader's last look at the message comes before the writer's next store to it. That
 //! goes for every store of 0, also by whoever clears the entry later: the writer may read that one alone.
 //!
@@ -103,12 +106,12 @@ impl EntryMask {
     }
 }
 
-/// What the writer knows of the gates.
+/// What the writer knows of the gates, and of where leases may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Gates {
     /// `joins` at the last look.
     joins: u64,
-    /// First position that the gates, as they were then, do not allow.
+    /// First position that the gates, as they were then, do not allow, or whose slot may be leased.
     limit: Position,
     /// JOINING words that were given up.
     given_up: [u64; 64],
@@ -131,8 +134,9 @@ impl Gates {
         Self { limit: Position::new(0), ..self.clone() }
     }
 
-    /// Whether the gates let position `next` be claimed; else the entries that do not. `given_up` are those
-    /// that are not waited for any longer. Called between H1 and the claim.
+    /// Whether the gates let position `next` be claimed, and then the entries that may lease its slot; else the
+    /// entries that do not. `given_up` are those that are not waited for any longer. Called between H1 and the
+    /// claim.
     #[inline(always)]
     pub(super) fn check<H: HoldTable>(
         &mut self,
@@ -140,11 +144,11 @@ impl Gates {
         next: Position,
         slot_count: u64,
         given_up: EntryMask,
-    ) -> Result<(), EntryMask> {
+    ) -> Result<EntryMask, EntryMask> {
         // Relaxed: ordered by H1; a look follows if it has changed.
         let joins = holds.holds().joins.load(Ordering::Relaxed);
         if (joins == self.joins || is_missing(Point::H1Look)) && next < self.limit {
-            return Ok(());
+            return Ok(EntryMask::NONE);
         }
         self.look(holds, next, slot_count, slot_count, given_up)
     }
@@ -159,7 +163,7 @@ impl Gates {
         slot_count: u64,
         kept: u64,
         given_up: EntryMask,
-    ) -> Result<(), EntryMask> {
+    ) -> Result<EntryMask, EntryMask> {
         // Acquire: whoever sees that a reader joined sees its gate and its bit.
         let joins = holds.holds().joins.load(Ordering::Acquire);
         let gating = holds.holds().gating.load(Ordering::Acquire);
@@ -195,9 +199,22 @@ impl Gates {
             // One that came too late or was given up may move: another look at the next claim.
             limit = limit.min(next.next());
         }
+        let mut leasing = EntryMask::NONE;
+        for index in self::leasing(holds).iter() {
+            // Acquire (H3): what was leased before it has been read.
+            let from = Position::new(holds.entry(index).lease_from.load(Ordering::Acquire));
+            let first_leased = Position::new(from.get().saturating_add(slot_count));
+            if next < first_leased || is_missing(Point::LeaseFromLook) {
+                limit = limit.min(first_leased);
+            } else {
+                leasing = leasing.union(EntryMask::of(index));
+                // `next` itself may be claimed again, and its slot be leased by then.
+                limit = limit.min(next);
+            }
+        }
         if blocked.is_empty() {
             (self.joins, self.limit) = (joins, limit);
-            Ok(())
+            Ok(leasing)
         } else {
             // What is known stays as it was, so that the next claim looks again.
             Err(blocked)
@@ -216,7 +233,7 @@ impl Gates {
         let result = self.look(holds, next, slot_count, kept, given_up);
         // The limit was that of the other segment.
         self.limit = Position::new(0);
-        result
+        result.map(|_| ())
     }
 }
 
@@ -286,7 +303,12 @@ pub fn all_leases<T: SlotTable, H: HoldTable>(table: &T, holds: &H) -> (u64, Ent
 pub fn begin_leasing<T: SlotTable, H: HoldTable>(table: &T, holds: &H, index: usize) -> Position {
     // Relaxed: the fence orders it.
     holds.entry(index).segment_number.store(table.segment_number(), Ordering::Relaxed);
+    holds.entry(index).lease_from.store(0, Ordering::Relaxed);
     holds.holds().leasing.fetch_or(1 << index, Ordering::Relaxed);
+    if !is_missing(Point::LeaseJoins) {
+        // Release: whoever sees it sees the bit.
+        holds.holds().joins.fetch_add(1, Ordering::Release);
+    }
     crash::point("lease: announced");
     fence(Point::H2Lease, Ordering::SeqCst); // H2, pairs with H1
     if is_missing(Point::LeaseFloor) {
@@ -295,14 +317,19 @@ pub fn begin_leasing<T: SlotTable, H: HoldTable>(table: &T, holds: &H, index: us
     claimed(table).back(table.slot_count(), Position::new(0))
 }
 
+/// Reader: will lease nothing before `position` any more, and has no lease there.
+#[inline]
+pub fn lease_from(entry: &Entry, position: Position) {
+    entry.lease_from.store(position.get(), Ordering::Release); // H3: what was leased before it has been read
+}
+
 /// Reader: leases the message that was found, as lease `number` of its entry. `false` if it was overwritten
 /// meanwhile; the lease must then be [released](release).
 #[inline]
 #[must_use]
-pub fn lease<T: SlotTable>(table: &T, entry: &Entry, number: usize, found: &Found<'_>) -> bool {
-    let word = found.position().index(table.slot_count()) as u32 + 1;
+pub fn lease(entry: &Entry, number: usize, found: &Found<'_>) -> bool {
     // Release: whoever sees the lease sees which segment it is for.
-    entry.leases[number].store(word, Ordering::Release);
+    entry.leases[number].store(found.slot_index() as u32 + 1, Ordering::Release);
     crash::point("lease: stored");
     fence(Point::L2, Ordering::SeqCst); // L2, pairs with L1
     found.is_intact() || is_missing(Point::L2Look)

@@ -42,7 +42,7 @@
 //! | W3/R3 | `PUBLISHED(p)`, then `published = p + 1` Release | `published` Acquire | every position below `published` is in its slot or overwritten by a later one |
 //! | W4/R4 | `published`, `fence(SeqCst)`, load `waiters` | `waiters = 1`, `fence(SeqCst)`, look again | the writer sees the sleeper or the sleeper sees the message |
 //! | W5/R5 | `waiters = 0` Relaxed, `wake_sequence + 1` Release, `FUTEX_WAKE` | `wake_sequence` Acquire *before* `waiters = 1`, `FUTEX_WAIT(wake_sequence)` | a sleeper whose raised word was lowered by an earlier wake does not sleep through it (see [`wake`]) |
-//! | H1/H2 | `claimed = p + 1`, `fence(SeqCst)`, load `joins`, gates and the mask of leasing entries | gate, `joins + 1` or the mask bit, `fence(SeqCst)`, load `claimed` | the writer sees the gate or the reader sees the claim ([`hold`]) |
+//! | H1/H2 | `claimed = p + 1`, `fence(SeqCst)`, load `joins`, gates and the mask of leasing entries | gate or mask bit, `joins + 1`, `fence(SeqCst)`, load `claimed` | the writer sees the gate or the reader sees the claim ([`hold`]) |
 //! | H1Back | `claimed` taken back, Release | `claimed` Acquire | a reader that may begin earlier for it sees what was done to that slot |
 //! | L1/L2 | `WRITING(p)`, `fence(SeqCst)`, load leases | lease, `fence(SeqCst)`, generation | the writer sees the lease or the reader sees that the slot is taken ([`hold`]) |
 //! | H3 | load leases and gates Acquire | end a lease or move a gate, Release | what was read under a hold was read before the next store to the slot |
@@ -68,7 +68,7 @@
 //! the header's `published` line (which nobody polls: readers look at it when they attach, were
 //! lapped, join or lease for the first time, or are about to sleep). So one line crosses cores for each
 //! message and reader. Of the control segment a publish reads the line of masks, which changes when readers
-//! come and go; the entries of readers that lease; and the gates, when the limit that they had at the last
+//! come and go; and the entries of readers that lease or have gates, when the limit that these had at the last
 //! look is reached.
 
 pub mod consume;

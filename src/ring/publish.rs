@@ -105,11 +105,11 @@ impl Publisher {
         holds: &H,
         given_up: EntryMask,
     ) -> Claim {
-        if let Err(gated) = self.pass_gates(table, holds, given_up) {
-            return Claim::Gated(gated);
-        }
+        let leasing = match self.pass_gates(table, holds, given_up) {
+            Err(gated) => return Claim::Gated(gated),
+            Ok(leasing) => leasing,
+        };
         crash::point("claim: gates passed");
-        let leasing = hold::leasing(holds);
         if leasing.is_empty() {
             self.take(slot);
             return Claim::Claimed;
@@ -140,15 +140,15 @@ impl Publisher {
         Claim::Skipped
     }
 
-    /// The first half of a claim: whether the gates allow it. On success the position counts as claimed as
-    /// far as readers are concerned that set up a gate.
+    /// The first half of a claim: whether the gates allow it, and then the entries that may lease the slot. On
+    /// success the position counts as claimed as far as readers are concerned that set up a gate.
     #[inline(always)]
     pub fn pass_gates<T: SlotTable, H: HoldTable>(
         &mut self,
         table: &T,
         holds: &H,
         given_up: EntryMask,
-    ) -> Result<(), EntryMask> {
+    ) -> Result<EntryMask, EntryMask> {
         // Relaxed: ordered by the fence.
         table.live().claimed.store(self.next.get() + 1, Ordering::Relaxed);
         crash::point("claim: claimed stored");

@@ -428,7 +428,7 @@ impl HeapReader {
         assert!(found.position() >= floor || table.next.get().is_some(), "no claim is under way");
         let number = (!taken.leases.load(Ordering::Relaxed)).trailing_zeros() as usize;
         taken.leases.fetch_or(1 << number, Ordering::Relaxed);
-        assert!(hold::lease(&**table, taken.entry(), number, found), "nobody writes");
+        assert!(hold::lease(taken.entry(), number, found), "nobody writes");
         let slot = found.position().index(table.slot_count());
         Held { table: table.clone(), taken, number, slot, len }
     }
