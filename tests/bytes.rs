@@ -17,7 +17,7 @@ fn ring(what: &str, capacity: usize) -> (RingName, Writer, Reader) {
     (ring, writer, reader)
 }
 
-/// Lengths around each point where the copying changes: words, cache line, string instruction, pages.
+/// Lengths around each point where the copying changes: words, cache line, string instruction, past the caches.
 fn lengths(capacity: usize) -> impl Iterator<Item = usize> {
     (0..=300).chain(500..=520).chain(4060..=4130).chain(8150..=8200).filter(move |l| *l <= capacity)
 }

@@ -2,9 +2,9 @@
 //!
 //! Every access that another process could race with goes through here. In the language's terms each
 //! function is a loop of relaxed 8-byte atomic accesses at aligned addresses. Longer runs are done on
-//! x86-64 in inline assembly, by registers of 16 bytes or by `rep movsb`: to the abstract machine it *is* that
-//! loop (aligned words are never torn by either on any x86-64, and the fences around the copy order it like the
-//! loop).
+//! x86-64 in inline assembly, by registers of 16 bytes, by `rep movsb`, or past the caches: to the abstract machine
+//! it *is* that loop (aligned words are never torn by any of these on any x86-64, and the fences around the copy order
+//! it like the loop; see `copy_past_caches` for stores that need more than those).
 
 use std::mem::MaybeUninit;
 
@@ -18,6 +18,13 @@ const LONG_WORDS: usize = 8;
 /// From this many bytes on it is by the string instruction, which takes a while to begin.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const STRING_BYTES: usize = 4096;
+/// From this many bytes on it is past the caches: to shared memory, where a line that is stored to as a whole need not
+/// come from the reader's core first.
+#[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+const PAST_CACHES_STORED: usize = 8 << 10;
+/// The same from shared memory: so much does not stay in the caches anyway.
+#[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+const PAST_CACHES_LOADED: usize = 4 << 20;
 
 /// Asks for the lines of `words` to be this core's, so that it can store to them soon.
 #[cfg(feature = "arrow")]
@@ -67,7 +74,11 @@ fn store_run(words: &[AtomicU64], bytes: &[u8]) {
     if chunks.len() >= LONG_WORDS {
         // SAFETY: `words` covers all of `chunks`, and its atomics may be stored to through a shared reference.
         return unsafe {
-            copy_long(chunks.as_ptr().cast(), words.as_ptr().cast_mut().cast(), chunks.len())
+            copy_long::<PAST_CACHES_STORED>(
+                chunks.as_ptr().cast(),
+                words.as_ptr().cast_mut().cast(),
+                chunks.len(),
+            )
         };
     }
     for (word, chunk) in words.iter().zip(chunks) {
@@ -174,7 +185,11 @@ pub fn load(words: &[AtomicU64], out: &mut [MaybeUninit<u8>]) {
     if chunks.len() >= LONG_WORDS {
         // SAFETY: `words` covers as many as there are chunks, and `out` is ours to write.
         return unsafe {
-            copy_long(words.as_ptr().cast(), chunks.as_mut_ptr().cast(), chunks.len())
+            copy_long::<PAST_CACHES_LOADED>(
+                words.as_ptr().cast(),
+                chunks.as_mut_ptr().cast(),
+                chunks.len(),
+            )
         };
     }
     for (word, chunk) in words.iter().zip(chunks) {
@@ -217,8 +232,12 @@ fn fill(out: &mut [MaybeUninit<u8>], word: u64) {
 /// memory seen by the other side. Where they are in shared memory they are aligned to words.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 #[inline(never)]
-unsafe fn copy_long(from: *const u8, to: *mut u8, count: usize) {
+unsafe fn copy_long<const PAST_CACHES: usize>(from: *const u8, to: *mut u8, count: usize) {
     let bytes = count * WORD;
+    if bytes >= PAST_CACHES && to.cast::<u64>().is_aligned() {
+        // SAFETY: as this function's; `to` is aligned to words, and there is more than a line.
+        return unsafe { copy_past_caches(from, to, bytes) };
+    }
     if bytes >= STRING_BYTES {
         // SAFETY: the caller vouches for both ranges; the direction flag is clear by the ABI, and the
         // instruction touches no other memory and no flags.
@@ -270,5 +289,154 @@ unsafe fn copy_long(from: *const u8, to: *mut u8, count: usize) {
             d = out(xmm_reg) _,
             options(nostack)
         );
+    }
+}
+
+/// [`copy_long`] by non-temporal stores of whole cache lines.
+///
+/// Nothing that the compiler makes of an atomic access, or of a fence weaker than SeqCst, orders such stores with other
+/// stores. Hence an `sfence` before them: none is seen before what was stored earlier (WRITING, which W1 puts before
+/// the payload); and one after them: all are seen before what is stored later (PUBLISHED, by W2; or, of memory that was
+/// copied to, whatever hands it to another thread). Between the two they are stores to different words in any order, as
+/// those of a loop of relaxed atomic stores are. Loads are ordinary ones, so that R1 and R2 hold as they do for the loop.
+///
+/// # Safety
+/// As [`copy_long`]; `to` is aligned to words, and `bytes` are whole words, 128 at least.
+#[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+#[inline(never)]
+unsafe fn copy_past_caches(from: *const u8, to: *mut u8, bytes: usize) {
+    // SAFETY: the caller vouches for both ranges. First as many words as there are up to a line's start, less than a
+    // line; then lines while there is one; then the words that are left: nothing beyond is touched.
+    unsafe {
+        std::arch::asm!(
+            "sfence",
+            "2:",
+            "test {to}, 63",
+            "jz 3f",
+            "mov {word}, [{from}]",
+            "mov [{to}], {word}",
+            "add {from}, 8",
+            "add {to}, 8",
+            "sub {bytes}, 8",
+            "jmp 2b",
+            "3:",
+            "movups {a}, [{from}]",
+            "movups {b}, [{from} + 16]",
+            "movups {c}, [{from} + 32]",
+            "movups {d}, [{from} + 48]",
+            "movntps [{to}], {a}",
+            "movntps [{to} + 16], {b}",
+            "movntps [{to} + 32], {c}",
+            "movntps [{to} + 48], {d}",
+            "add {from}, 64",
+            "add {to}, 64",
+            "sub {bytes}, 64",
+            "cmp {bytes}, 64",
+            "jae 3b",
+            "4:",
+            "test {bytes}, {bytes}",
+            "jz 5f",
+            "mov {word}, [{from}]",
+            "mov [{to}], {word}",
+            "add {from}, 8",
+            "add {to}, 8",
+            "sub {bytes}, 8",
+            "jmp 4b",
+            "5:",
+            "sfence",
+            from = inout(reg) from => _,
+            to = inout(reg) to => _,
+            bytes = inout(reg) bytes => _,
+            word = out(reg) _,
+            a = out(xmm_reg) _,
+            b = out(xmm_reg) _,
+            c = out(xmm_reg) _,
+            d = out(xmm_reg) _,
+            options(nostack)
+        );
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64", not(qads_loom)))]
+mod tests {
+    use super::*;
+
+    const GUARD: u8 = 0xee;
+    /// Lengths around a threshold: words, lines, and bytes beside them.
+    const AROUND: [isize; 13] = [-65, -64, -63, -9, -8, -7, -1, 0, 1, 7, 8, 63, 64];
+
+    /// Bytes of which no two words near each other are the same.
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length as u64)
+            .flat_map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+            .take(length)
+            .collect()
+    }
+
+    fn lengths(thresholds: &[usize]) -> impl Iterator<Item = usize> {
+        thresholds.iter().flat_map(|threshold| {
+            AROUND.iter().map(|distance| threshold.saturating_add_signed(*distance))
+        })
+    }
+
+    /// All bytes of some words.
+    fn bytes_of(words: &[AtomicU64]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect()
+    }
+
+    /// Stores so many bytes, which begin at `from` in memory, `start` words from a line's start or so.
+    fn check_store(from: usize, start: usize, length: usize) {
+        let source = pattern(from + length);
+        let guard = u64::from_ne_bytes([GUARD; WORD]);
+        let count = length.div_ceil(WORD);
+        let words: Vec<_> = (0..start + count + 9).map(|_| AtomicU64::new(guard)).collect();
+        store(&words[start..], &source[from..]);
+        let stored = bytes_of(&words);
+        let (before, stored) = stored.split_at(start * WORD);
+        let (stored, after) = stored.split_at(count * WORD);
+        let what = format!("{length} bytes from {from} on to word {start}");
+        assert!(stored[..length] == source[from..], "{what}");
+        assert!(stored[length..].iter().all(|byte| *byte == 0), "{what}: the last word's rest");
+        assert!(before.iter().chain(after).all(|byte| *byte == GUARD), "{what}: stored beside it");
+    }
+
+    /// Loads so many bytes from word `start` on to memory that begins `to` bytes from a line's start or so.
+    fn check_load(start: usize, to: usize, length: usize) {
+        let source = pattern((start + length.div_ceil(WORD)) * WORD);
+        let words: Vec<_> = source
+            .as_chunks()
+            .0
+            .iter()
+            .map(|chunk| AtomicU64::new(u64::from_ne_bytes(*chunk)))
+            .collect();
+        let mut out = vec![MaybeUninit::new(GUARD); to + length + 70];
+        load(&words[start..], &mut out[to..to + length]);
+        // SAFETY: all of it was initialised when it was made.
+        let out: Vec<u8> = out.into_iter().map(|byte| unsafe { byte.assume_init() }).collect();
+        let what = format!("{length} bytes from word {start} on to {to}");
+        assert!(out[to..to + length] == source[start * WORD..][..length], "{what}");
+        let beside = out[..to].iter().chain(&out[to + length..]);
+        assert!(beside.into_iter().all(|byte| *byte == GUARD), "{what}: stored beside it");
+    }
+
+    #[test]
+    fn every_way_of_copying_stores_all_of_the_bytes_and_no_others() {
+        let around = [LONG_WORDS * WORD, STRING_BYTES, PAST_CACHES_STORED, PAST_CACHES_STORED + 64];
+        for length in lengths(&around).filter(|length| *length > 0).chain(1..=300) {
+            for start in 0..=9 {
+                check_store(start * 3, start, length);
+                check_load(start, start, length);
+            }
+        }
+    }
+
+    #[test]
+    fn long_copies_store_all_of_the_bytes_and_no_others() {
+        for length in lengths(&[PAST_CACHES_LOADED]) {
+            for to in [0, 1, 8, 56] {
+                check_load(1, to, length);
+            }
+            check_store(3, 5, length);
+        }
     }
 }
