@@ -29,6 +29,7 @@ use arrow_array::Array;
 
 mod read;
 mod recent;
+mod strings;
 mod template;
 mod templates;
 mod write;

@@ -17,6 +17,7 @@ use arrow_buffer::{
 use arrow_data::UnsafeFlag;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef};
 
+use super::strings::check_contents;
 use super::template::{END_OF_STREAM, Kind, Template};
 use crate::codec::{fault, in_field};
 
@@ -264,24 +265,12 @@ where
             GenericByteArray::<T>::new_unchecked(offsets, values, nulls)
         }));
     }
-    check_offsets(&offsets, &values)?;
+    check_contents::<T>(&offsets, &values)?;
     // SAFETY: there is at least one, and they are neither negative nor do they go backwards.
     let offsets = unsafe { OffsetBuffer::new_unchecked(offsets) };
-    Ok(Arc::new(GenericByteArray::<T>::try_new(offsets, values, nulls)?))
-}
-
-/// Whether offsets, of which there is one at least, can be offsets into `values`.
-pub(super) fn check_offsets<O: OffsetSizeTrait>(
-    offsets: &[O],
-    values: &[u8],
-) -> Result<(), ArrowError> {
-    if offsets[0] < O::default() || !offsets.windows(2).all(|pair| pair[0] <= pair[1]) {
-        return Err(fault("offsets that are negative or go backwards"));
-    }
-    if offsets[offsets.len() - 1].as_usize() > values.len() {
-        return Err(fault(format!("offsets beyond the {} bytes there are", values.len())));
-    }
-    Ok(())
+    // SAFETY: the contents have just been checked, and nulls have been made for as many rows as there are offsets
+    // after the first.
+    Ok(Arc::new(unsafe { GenericByteArray::<T>::new_unchecked(offsets, values, nulls) }))
 }
 
 /// Whether a validity bitmap has so many nulls.

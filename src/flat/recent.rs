@@ -16,7 +16,8 @@ use arrow_data::UnsafeFlag;
 use arrow_schema::{ArrowError, DataType};
 
 use super::downcast;
-use super::read::{check_offsets, column, require_end, require_nulls};
+use super::read::{column, require_end, require_nulls};
+use super::strings::check_contents;
 use super::template::{Kind, Template};
 use crate::codec::{fault, in_field};
 use crate::sync;
@@ -178,6 +179,5 @@ fn check_again(array: &ArrayRef, kind: Kind, nulls: usize) -> Result<(), ArrowEr
 
 fn check_bytes<T: ByteArrayType>(array: &ArrayRef) -> Result<(), ArrowError> {
     let array = downcast::<GenericByteArray<T>>(array);
-    check_offsets(array.value_offsets(), array.values())?;
-    T::validate(array.offsets(), array.values())
+    check_contents::<T>(array.value_offsets(), array.values())
 }
