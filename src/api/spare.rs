@@ -44,6 +44,7 @@ impl Spare {
         let mut memory = std::mem::take(&mut *lock(&self.0));
         if !(length..=MOST_WASTE * length).contains(&memory.capacity()) {
             memory = MutableBuffer::with_capacity(length);
+            advise_huge_pages(&mut memory, length);
         }
         // SAFETY: as this function's.
         unsafe { fill_all(&mut memory, length, fill) };
@@ -52,6 +53,21 @@ impl Spare {
         // SAFETY: these bytes are initialised, and `owner` neither changes nor moves them before it is dropped.
         unsafe { Buffer::from_custom_allocation(start, length, owner) }
     }
+}
+
+/// Asks for large pages where `length` bytes of `memory` fill such as a whole: the system gives 512 times fewer of them
+/// several times as fast.
+fn advise_huge_pages(memory: &mut MutableBuffer, length: usize) {
+    /// Bytes of a large page on most systems. Where they are larger, advice for a part of one is without effect.
+    const HUGE_BYTES: usize = 2 << 20;
+    let start = memory.as_mut_ptr();
+    let before = start.align_offset(HUGE_BYTES);
+    let Some(pages) = length.checked_sub(before).map(|rest| rest / HUGE_BYTES) else { return };
+    // A kernel without large pages answers EINVAL, and nothing is lost.
+    // SAFETY: the range is within the buffer's memory; the advice changes no contents.
+    unsafe {
+        libc::madvise(start.wrapping_add(before).cast(), pages * HUGE_BYTES, libc::MADV_HUGEPAGE)
+    };
 }
 
 /// Replaces what is in `memory` by `length` bytes, for which it has room.
