@@ -28,6 +28,7 @@ fn child_process() {
         }),
         ("reader", read),
         ("writer", write),
+        ("long writer", write_long),
     ]);
 }
 
@@ -75,6 +76,27 @@ fn write(parent: Parent, arguments: &[String]) {
     }
     writer.close().unwrap();
     parent.say(number);
+}
+
+/// Publishes long messages, made beforehand, at full speed until told to stop.
+fn write_long(parent: Parent, arguments: &[String]) {
+    let longest = 70_000;
+    let lengths = [8 << 10, (8 << 10) + 13, 4_000, 20_001, longest];
+    let messages: Vec<_> =
+        (0..).zip(lengths).map(|(number, length)| numbered::message(number, length)).collect();
+    // Few slots, so that readers are overtaken in the middle of a message.
+    let writer = WriterOptions::new(3).slot_capacity(longest).create(&arguments[0]).unwrap();
+    let watch = ParentWatch::new();
+    parent.say("created");
+    parent.hear();
+    let stop = std::path::Path::new(&arguments[1]);
+    while !stop.exists() {
+        for message in messages.iter().cycle().take(103) {
+            writer.write(message).unwrap();
+        }
+        watch.check();
+    }
+    writer.close().unwrap();
 }
 
 fn strategy(name: &str) -> WaitStrategy {
@@ -157,6 +179,20 @@ fn readers_of_a_writer_at_full_speed_count_exactly() {
         let (consumed, lost) = counts(reader);
         assert_eq!(consumed + lost, published);
     }
+}
+
+#[test]
+fn long_messages_of_a_writer_at_full_speed_are_never_torn() {
+    let (name, stop) = (RingName::new("long"), RingName::new("long-stop"));
+    let mut writer = Child::spawn("long writer", &[name.name(), &stop.data_path()]);
+    assert_eq!(writer.hear(), "created");
+    let reader = create_reader(name.name()).unwrap();
+    writer.say("go");
+    while reader.stats().consumed < 5_000 || reader.stats().overruns == 0 {
+        numbered::number_of(&reader.read(u64::MAX).unwrap().unwrap());
+    }
+    std::fs::File::create(stop.data_path()).unwrap();
+    writer.finish();
 }
 
 #[test]
