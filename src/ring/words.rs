@@ -15,14 +15,15 @@ const WORD: usize = 8;
 /// From this many words on runs are copied in inline assembly.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const LONG_WORDS: usize = 8;
-/// From this many bytes on it is by the string instruction, which takes a while to begin.
+/// From this many bytes on stores to shared memory are past the caches: a line that is stored to as a whole need not come
+/// from the core that read it last. (Of fewer bytes the reader loses more than the writer gains where the two share a
+/// cache.)
+#[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+const PAST_CACHES_STORED: usize = 4096;
+/// From this many bytes on loads from shared memory are by the string instruction, which takes a while to begin.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const STRING_BYTES: usize = 4096;
-/// From this many bytes on it is past the caches: to shared memory, where a line that is stored to as a whole need not
-/// come from the reader's core first.
-#[cfg(all(target_arch = "x86_64", not(qads_loom)))]
-const PAST_CACHES_STORED: usize = 8 << 10;
-/// The same from shared memory: so much does not stay in the caches anyway.
+/// From this many bytes on what was loaded goes past the caches too, in which so much does not stay anyway.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const PAST_CACHES_LOADED: usize = 4 << 20;
 
@@ -225,7 +226,8 @@ fn fill(out: &mut [MaybeUninit<u8>], word: u64) {
     }
 }
 
-/// Copies `count` words as a run of relaxed atomic accesses (see the module's comment).
+/// Copies `count` words as a run of relaxed atomic accesses (see the module's comment), from `PAST_CACHES` bytes on past
+/// the caches.
 ///
 /// # Safety
 /// `from` is readable and `to` writable for that many words; neither is a Rust reference's exclusive
