@@ -198,9 +198,10 @@ pub(super) fn column(
         buffers.next()?;
         None
     } else {
-        let nulls = NullBuffer::new(BooleanBuffer::new(buffers.take(bits, 1)?, 0, rows));
-        require_nulls(nulls.inner(), null_count)?;
-        Some(nulls)
+        let valid = BooleanBuffer::new(buffers.take(bits, 1)?, 0, rows);
+        require_nulls(&valid, null_count)?;
+        // SAFETY: so many have just been counted.
+        Some(unsafe { NullBuffer::new_unchecked(valid, null_count) })
     };
     match kind {
         Kind::Bits => {
