@@ -434,8 +434,8 @@ mod tests {
 
     #[test]
     fn long_copies_store_all_of_the_bytes_and_no_others() {
-        for length in lengths(&[PAST_CACHES_LOADED]) {
-            for to in [0, 1, 8, 56] {
+        for length in [PAST_CACHES_LOADED - 1, PAST_CACHES_LOADED, PAST_CACHES_LOADED + 73] {
+            for to in [0, 1, 56] {
                 check_load(1, to, length);
             }
             check_store(3, 5, length);
