@@ -8,6 +8,7 @@ mod held;
 mod lease;
 pub mod observe;
 mod options;
+mod pace;
 mod reader;
 mod reading;
 mod registration;

@@ -5,7 +5,8 @@ use std::io;
 use super::check_fork;
 use super::writer::Inner;
 use crate::error::{QADataSwapError, Result};
-use crate::ring::{Descriptor, words};
+use crate::ring::Descriptor;
+use crate::ring::words::{self, Way};
 use crate::shm::fork_generation;
 
 /// The next slot, open for writing; made by [`Writer::reserve`](crate::Writer::reserve).
@@ -114,15 +115,15 @@ impl<'w> Reservation<'w> {
                 available_bytes: self.capacity,
             });
         }
-        let slot = self.writer.claimed(Descriptor::BYTES);
+        let (slot, pace) = self.writer.claimed_and_pace(Descriptor::BYTES);
         // The slot holds an older message; none of it may show through a gap.
         const ZEROES: [u8; 256] = [0; 256];
         while self.end < offset {
             let gap = (offset - self.end).min(ZEROES.len());
-            words::store_at(slot, self.end, &ZEROES[..gap]);
+            words::store_at(slot, self.end, &ZEROES[..gap], Way::Cached);
             self.end += gap;
         }
-        words::store_at(slot, offset, bytes);
+        pace.store(bytes.len(), |way| words::store_at(slot, offset, bytes, way));
         self.end = self.end.max(end);
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use super::create::Stored;
 use super::create::{Ring, end, grown};
 use super::held::HoldStats;
+use super::pace::Pace;
 use super::{OnSlowReader, Reservation, WriterOptions, WriterStats, check_fork, remove_objects};
 use crate::error::Result;
 #[cfg(feature = "arrow")]
@@ -65,6 +66,7 @@ pub(super) struct Inner {
     /// Bytes of all messages of the ring.
     message_bytes: u64,
     wakes: u64,
+    pace: Pace,
     pub(super) rollovers: u64,
     #[cfg(feature = "arrow")]
     templates: crate::flat::Written,
@@ -229,12 +231,14 @@ impl Writer {
         let stream = crate::codec::encode_stream(schema, batches)?;
         let descriptor = Descriptor::ARROW_STREAM;
         inner.claim(descriptor, stream.len())?;
-        let slot = inner.claimed(descriptor);
+        let (slot, pace) = inner.claimed_and_pace(descriptor);
         let mut at = 0;
-        for part in stream.parts() {
-            words::store_at(slot, at, part);
-            at += part.len();
-        }
+        pace.store(stream.len(), |way| {
+            for part in stream.parts() {
+                words::store_at(slot, at, part, way);
+                at += part.len();
+            }
+        });
         inner.publish(descriptor, at);
         Ok(())
     }
@@ -418,6 +422,7 @@ impl Inner {
             bytes_before,
             message_bytes: bytes_before,
             wakes: 0,
+            pace: Pace::default(),
             rollovers: 0,
             #[cfg(feature = "arrow")]
             templates: crate::flat::Written::default(),
@@ -469,7 +474,8 @@ impl Inner {
         if self.claim_at_once(descriptor, message.len()) {
             let Ring { data, publisher, .. } = &mut self.ring;
             let slot = data.slot(publisher.index());
-            words::store(&slot.payload[descriptor.first_word..], message);
+            let payload = &slot.payload[descriptor.first_word..];
+            self.pace.store(message.len(), |way| words::store_by(way, payload, message));
             publisher.publish_slot(data, slot, descriptor, message.len() as u32);
             self.after_publish(message.len());
             return Ok(());
@@ -504,7 +510,8 @@ impl Inner {
     #[inline(never)]
     fn write_slowly(&mut self, descriptor: Descriptor, message: &[u8]) -> Result<()> {
         self.claim(descriptor, message.len())?;
-        words::store(self.claimed(descriptor), message);
+        let (slot, pace) = self.claimed_and_pace(descriptor);
+        pace.store(message.len(), |way| words::store_by(way, slot, message));
         self.publish(descriptor, message.len());
         Ok(())
     }
@@ -522,6 +529,13 @@ impl Inner {
     #[inline(always)]
     pub(super) fn claimed(&self, descriptor: Descriptor) -> &[AtomicU64] {
         &self.ring.data.slot(self.ring.publisher.index()).payload[descriptor.first_word..]
+    }
+
+    /// The same, and how they are stored to.
+    #[inline(always)]
+    pub(super) fn claimed_and_pace(&mut self, descriptor: Descriptor) -> (&[AtomicU64], &mut Pace) {
+        let slot = self.ring.data.slot(self.ring.publisher.index());
+        (&slot.payload[descriptor.first_word..], &mut self.pace)
     }
 
     /// Publishes the claimed slot and wakes whoever sleeps.
@@ -574,7 +588,8 @@ impl Inner {
         };
         let slot = self.ring.data.slot(self.ring.publisher.index());
         layout.note(stored.template).store(slot);
-        layout.store(&pieces, &slot.payload[descriptor.first_word..], there);
+        let stream = &slot.payload[descriptor.first_word..];
+        self.pace.store(len, |way| layout.store(&pieces, stream, there, way));
         self.pieces = pieces.emptied();
         self.ring.set_in_slot(stored);
         self.publish(descriptor, len);

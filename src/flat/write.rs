@@ -11,7 +11,8 @@ use arrow_schema::{ArrowError, DataType};
 use super::downcast;
 use super::template::{END_OF_STREAM, Kind, Template, WORD};
 use crate::codec::{in_field, require_nullable};
-use crate::ring::{Note, words};
+use crate::ring::Note;
+use crate::ring::words::{self, Way};
 use crate::sync::{AtomicU64, Ordering};
 
 /// From this many bytes on a buffer starts at a multiple of 64 bytes, as Arrow recommends; smaller ones do not,
@@ -217,7 +218,7 @@ impl Layout {
 
     /// Stores the stream of the batch last [planned](Self::plan) to the start of `slot`, where there is something
     /// already.
-    pub fn store(&self, pieces: &Pieces<'_>, slot: &[AtomicU64], there: There) {
+    pub fn store(&self, pieces: &Pieces<'_>, slot: &[AtomicU64], there: There, way: Way) {
         let template = &self.template;
         let (schema, rest) = slot.split_at(template.schema_message.len());
         let (metadata, body) = rest.split_at(template.metadata.len());
@@ -234,7 +235,7 @@ impl Layout {
         }
         for (place, piece) in self.places.iter().zip(&pieces.0) {
             let room = &body[place.start..place.end];
-            piece.store(room);
+            piece.store(room, way);
             // Nothing older shows through, and strings end with what is one.
             for word in &room[piece.len.div_ceil(WORD)..] {
                 // Relaxed, like all payload.
@@ -344,9 +345,9 @@ impl<'a> Piece<'a> {
     }
 
     #[inline(always)]
-    fn store(&self, to: &[AtomicU64]) {
+    fn store(&self, to: &[AtomicU64], way: Way) {
         match self.source {
-            Source::Bytes(bytes) => words::store(to, bytes),
+            Source::Bytes(bytes) => words::store_by(way, to, bytes),
             // Relaxed, like all payload.
             Source::Word(word) => to[0].store(word, Ordering::Relaxed),
             _ => self.store_made(to),

@@ -15,17 +15,25 @@ const WORD: usize = 8;
 /// From this many words on runs are copied in inline assembly.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const LONG_WORDS: usize = 8;
-/// From this many bytes on stores to shared memory are past the caches: a line that is stored to as a whole need not come
-/// from the core that read it last. (Of fewer bytes the reader loses more than the writer gains where the two share a
-/// cache.)
+/// Runs of fewer bytes do not go past the caches: the fences around them would cost more.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
-const PAST_CACHES_STORED: usize = 4096;
+const LEAST_PAST_CACHES: usize = 1024;
 /// From this many bytes on loads from shared memory are by the string instruction, which takes a while to begin.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const STRING_BYTES: usize = 4096;
 /// From this many bytes on what was loaded goes past the caches too, in which so much does not stay anyway.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const PAST_CACHES_LOADED: usize = 4 << 20;
+
+/// Which way runs of stores take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Through the caches of this core: each line comes from whoever had it last.
+    Cached,
+    /// Long runs go past the caches. A line that is stored to as a whole need not come from the core that read it last;
+    /// readers then get it from memory.
+    PastCaches,
+}
 
 /// Asks for the lines of `words` to be this core's, so that it can store to them soon.
 #[cfg(feature = "arrow")]
@@ -50,22 +58,32 @@ pub fn prepare(words: &[AtomicU64]) {
 /// If `bytes` does not fit; callers have checked that it does.
 #[inline(always)]
 pub fn store(words: &[AtomicU64], bytes: &[u8]) {
+    store_by(Way::Cached, words, bytes);
+}
+
+/// [`store`], this way.
+///
+/// # Panics
+/// As [`store`].
+#[inline(always)]
+pub fn store_by(way: Way, words: &[AtomicU64], bytes: &[u8]) {
     assert!(bytes.len() <= words.len() * WORD, "message exceeds the slot");
     // A copy has no named step, so that a test which wants a writer to die in the middle of one gets two.
     #[cfg(qads_crash)]
     let (words, bytes) = {
         let half = bytes.len() / WORD / 2;
         let (first, second) = bytes.split_at(half * WORD);
-        store_run(words, first);
+        store_run(words, first, way);
         crate::crash::point("payload: half stored");
         (&words[half..], second)
     };
-    store_run(words, bytes);
+    store_run(words, bytes, way);
 }
 
 /// [`store`], where there is room.
 #[inline(always)]
-fn store_run(words: &[AtomicU64], bytes: &[u8]) {
+fn store_run(words: &[AtomicU64], bytes: &[u8], way: Way) {
+    let _ = way;
     let (chunks, tail) = bytes.as_chunks::<WORD>();
     if !tail.is_empty() {
         // Relaxed: W1 and W2 order payload stores as a whole.
@@ -75,10 +93,11 @@ fn store_run(words: &[AtomicU64], bytes: &[u8]) {
     if chunks.len() >= LONG_WORDS {
         // SAFETY: `words` covers all of `chunks`, and its atomics may be stored to through a shared reference.
         return unsafe {
-            copy_long::<PAST_CACHES_STORED>(
+            copy_long(
                 chunks.as_ptr().cast(),
                 words.as_ptr().cast_mut().cast(),
                 chunks.len(),
+                if way == Way::PastCaches { LEAST_PAST_CACHES } else { usize::MAX },
             )
         };
     }
@@ -96,7 +115,7 @@ fn store_run(words: &[AtomicU64], bytes: &[u8]) {
 /// # Panics
 /// If the range does not fit; callers have checked that it does.
 #[inline]
-pub fn store_at(words: &[AtomicU64], offset: usize, bytes: &[u8]) {
+pub fn store_at(words: &[AtomicU64], offset: usize, bytes: &[u8], way: Way) {
     assert!(
         offset <= words.len() * WORD && bytes.len() <= words.len() * WORD - offset,
         "message exceeds the slot"
@@ -109,7 +128,7 @@ pub fn store_at(words: &[AtomicU64], offset: usize, bytes: &[u8]) {
     let whole = rest.len() / WORD * WORD;
     let start = first + usize::from(lead != 0);
     if whole != 0 {
-        store(&words[start..], &rest[..whole]);
+        store_by(way, &words[start..], &rest[..whole]);
     }
     if whole != rest.len() {
         merge(&words[start + whole / WORD], 0, &rest[whole..]);
@@ -160,7 +179,9 @@ pub fn load_all(words: &[AtomicU64], out: &mut [u64]) {
     #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
     if out.len() >= LONG_WORDS {
         // SAFETY: `words` covers as many as `out` has, which is ours to write.
-        return unsafe { copy_long(words.as_ptr().cast(), out.as_mut_ptr().cast(), out.len()) };
+        return unsafe {
+            copy_long(words.as_ptr().cast(), out.as_mut_ptr().cast(), out.len(), usize::MAX)
+        };
     }
     for (out, word) in out.iter_mut().zip(words) {
         // Relaxed: R1 and R2 order payload loads as a whole.
@@ -186,10 +207,11 @@ pub fn load(words: &[AtomicU64], out: &mut [MaybeUninit<u8>]) {
     if chunks.len() >= LONG_WORDS {
         // SAFETY: `words` covers as many as there are chunks, and `out` is ours to write.
         return unsafe {
-            copy_long::<PAST_CACHES_LOADED>(
+            copy_long(
                 words.as_ptr().cast(),
                 chunks.as_mut_ptr().cast(),
                 chunks.len(),
+                PAST_CACHES_LOADED,
             )
         };
     }
@@ -226,17 +248,18 @@ fn fill(out: &mut [MaybeUninit<u8>], word: u64) {
     }
 }
 
-/// Copies `count` words as a run of relaxed atomic accesses (see the module's comment), from `PAST_CACHES` bytes on past
+/// Copies `count` words as a run of relaxed atomic accesses (see the module's comment), from `past_caches` bytes on past
 /// the caches.
 ///
 /// # Safety
 /// `from` is readable and `to` writable for that many words; neither is a Rust reference's exclusive
-/// memory seen by the other side. Where they are in shared memory they are aligned to words.
+/// memory seen by the other side. Where they are in shared memory they are aligned to words. `past_caches` is 128 at
+/// least.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 #[inline(never)]
-unsafe fn copy_long<const PAST_CACHES: usize>(from: *const u8, to: *mut u8, count: usize) {
+unsafe fn copy_long(from: *const u8, to: *mut u8, count: usize, past_caches: usize) {
     let bytes = count * WORD;
-    if bytes >= PAST_CACHES && to.cast::<u64>().is_aligned() {
+    if bytes >= past_caches && to.cast::<u64>().is_aligned() {
         // SAFETY: as this function's; `to` is aligned to words, and there is more than a line.
         return unsafe { copy_past_caches(from, to, bytes) };
     }
@@ -387,12 +410,12 @@ mod tests {
     }
 
     /// Stores so many bytes, which begin at `from` in memory, `start` words from a line's start or so.
-    fn check_store(from: usize, start: usize, length: usize) {
+    fn check_store(way: Way, from: usize, start: usize, length: usize) {
         let source = pattern(from + length);
         let guard = u64::from_ne_bytes([GUARD; WORD]);
         let count = length.div_ceil(WORD);
         let words: Vec<_> = (0..start + count + 9).map(|_| AtomicU64::new(guard)).collect();
-        store(&words[start..], &source[from..]);
+        store_by(way, &words[start..], &source[from..]);
         let stored = bytes_of(&words);
         let (before, stored) = stored.split_at(start * WORD);
         let (stored, after) = stored.split_at(count * WORD);
@@ -423,10 +446,12 @@ mod tests {
 
     #[test]
     fn every_way_of_copying_stores_all_of_the_bytes_and_no_others() {
-        let around = [LONG_WORDS * WORD, STRING_BYTES, PAST_CACHES_STORED, PAST_CACHES_STORED + 64];
+        let around = [LONG_WORDS * WORD, LEAST_PAST_CACHES, LEAST_PAST_CACHES + 64, STRING_BYTES];
         for length in lengths(&around).filter(|length| *length > 0).chain(1..=300) {
             for start in 0..=9 {
-                check_store(start * 3, start, length);
+                for way in [Way::Cached, Way::PastCaches] {
+                    check_store(way, start * 3, start, length);
+                }
                 check_load(start, start, length);
             }
         }
@@ -438,7 +463,7 @@ mod tests {
             for to in [0, 1, 56] {
                 check_load(1, to, length);
             }
-            check_store(3, 5, length);
+            check_store(Way::PastCaches, 3, 5, length);
         }
     }
 }
