@@ -2,6 +2,8 @@
 
 #[cfg(feature = "arrow")]
 mod arrow_reading;
+#[cfg(feature = "arrow")]
+mod arrow_writing;
 mod attach;
 mod create;
 mod held;

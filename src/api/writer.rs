@@ -2,15 +2,11 @@
 
 use std::cell::RefCell;
 
-#[cfg(feature = "arrow")]
-use super::create::Stored;
 use super::create::{Ring, end, grown};
 use super::held::HoldStats;
 use super::pace::Pace;
 use super::{OnSlowReader, Reservation, WriterOptions, WriterStats, check_fork, remove_objects};
 use crate::error::Result;
-#[cfg(feature = "arrow")]
-use crate::flat::There;
 use crate::layout::{ControlSegment, RingState, SlotTable};
 use crate::name::RingName;
 use crate::ring::hold::EntryMask;
@@ -66,13 +62,13 @@ pub(super) struct Inner {
     /// Bytes of all messages of the ring.
     message_bytes: u64,
     wakes: u64,
-    pace: Pace,
+    pub(super) pace: Pace,
     pub(super) rollovers: u64,
     #[cfg(feature = "arrow")]
-    templates: crate::flat::Written,
+    pub(super) templates: crate::flat::Written,
     /// Memory for what a batch is made of.
     #[cfg(feature = "arrow")]
-    pieces: crate::flat::Pieces<'static>,
+    pub(super) pieces: crate::flat::Pieces<'static>,
 }
 
 impl Writer {
@@ -222,25 +218,7 @@ impl Writer {
         batches: &[arrow_array::RecordBatch],
     ) -> Result<()> {
         check_fork(self.made_in)?;
-        let inner = &mut *self.inner.borrow_mut();
-        if let [batch] = batches
-            && inner.write_by_template(schema, batch)?
-        {
-            return Ok(());
-        }
-        let stream = crate::codec::encode_stream(schema, batches)?;
-        let descriptor = Descriptor::ARROW_STREAM;
-        inner.claim(descriptor, stream.len())?;
-        let (slot, pace) = inner.claimed_and_pace(descriptor);
-        let mut at = 0;
-        pace.store(stream.len(), |way| {
-            for part in stream.parts() {
-                words::store_at(slot, at, part, way);
-                at += part.len();
-            }
-        });
-        inner.publish(descriptor, at);
-        Ok(())
+        self.inner.borrow_mut().write_batches(schema, batches)
     }
 
     /// Publishes bytes that already are one Arrow IPC stream, made by any Arrow implementation.
@@ -556,45 +534,6 @@ impl Inner {
             self.wakes += 1;
         }
     }
-
-    /// Publishes a batch by the template of its schema; `false` if there is none.
-    #[cfg(feature = "arrow")]
-    fn write_by_template(
-        &mut self,
-        schema: &arrow_schema::SchemaRef,
-        batch: &arrow_array::RecordBatch,
-    ) -> Result<bool> {
-        let Some(number) = self.templates.find(schema, batch) else { return Ok(false) };
-        let layout = self.templates.layout(number);
-        let descriptor = Descriptor::NOTED_STREAM;
-        // They come while the batch is looked through.
-        let slot = self.ring.data.slot(self.ring.publisher.index());
-        words::prepare(&slot.payload[..1]);
-        layout.prepare(&slot.payload[descriptor.first_word..]);
-        let mut pieces = std::mem::take(&mut self.pieces).emptied();
-        let mut len = layout.plan(batch, &mut pieces)?;
-        if len as u64 > self.ring.data.geometry().payload_capacity {
-            len = layout.plan_tightly(&mut pieces);
-        }
-        self.claim(descriptor, len)?;
-        // Relaxed: stored by this writer only.
-        let epoch = self.ring.data.header().owner.epoch.load(Ordering::Relaxed);
-        let layout = self.templates.layout(number);
-        let stored = Stored { template: epoch << 32 | number, layout: layout.number() };
-        let there = match self.ring.in_slot() {
-            Some(there) if there == stored => There::Layout,
-            Some(there) if there.template == stored.template => There::Template,
-            _ => There::Other,
-        };
-        let slot = self.ring.data.slot(self.ring.publisher.index());
-        layout.note(stored.template).store(slot);
-        let stream = &slot.payload[descriptor.first_word..];
-        self.pace.store(len, |way| layout.store(&pieces, stream, there, way));
-        self.pieces = pieces.emptied();
-        self.ring.set_in_slot(stored);
-        self.publish(descriptor, len);
-        Ok(true)
-    }
 }
 
 impl Descriptor {
@@ -603,7 +542,4 @@ impl Descriptor {
         kind: MessageKind::ArrowStream,
         first_word: (crate::layout::STREAM_OFFSET - crate::layout::INLINE_OFFSET) / 8,
     };
-    /// The same, with a note before it.
-    #[cfg(feature = "arrow")]
-    const NOTED_STREAM: Self = Self { kind: MessageKind::NotedStream, ..Self::ARROW_STREAM };
 }

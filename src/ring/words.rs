@@ -56,6 +56,7 @@ pub fn prepare(words: &[AtomicU64]) {
 ///
 /// # Panics
 /// If `bytes` does not fit; callers have checked that it does.
+#[cfg(any(feature = "arrow", qads_loom))]
 #[inline(always)]
 pub fn store(words: &[AtomicU64], bytes: &[u8]) {
     store_by(Way::Cached, words, bytes);
