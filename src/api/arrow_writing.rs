@@ -7,7 +7,7 @@ use super::create::Stored;
 use super::writer::Inner;
 use crate::codec::encode_stream;
 use crate::error::Result;
-use crate::flat::There;
+use crate::flat::{Pieces, There};
 use crate::layout::SlotTable;
 use crate::ring::{Descriptor, MessageKind, words};
 use crate::sync::Ordering;
@@ -52,12 +52,14 @@ impl Inner {
         let slot = self.ring.data.slot(self.ring.publisher.index());
         words::prepare(&slot.payload[..1]);
         layout.prepare(&slot.payload[descriptor.first_word..]);
-        let mut pieces = std::mem::take(&mut self.pieces).emptied();
+        let mut pieces: Pieces<'_> = std::mem::take(&mut self.pieces);
         let mut len = layout.plan(batch, &mut pieces)?;
         if len as u64 > self.ring.data.geometry().payload_capacity {
             len = layout.plan_tightly(&mut pieces);
         }
-        self.claim(descriptor, len)?;
+        if !self.claim_at_once(descriptor, len) {
+            self.claim(descriptor, len)?;
+        }
         // Relaxed: stored by this writer only.
         let epoch = self.ring.data.header().owner.epoch.load(Ordering::Relaxed);
         let layout = self.templates.layout(number);

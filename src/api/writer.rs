@@ -189,7 +189,7 @@ impl Writer {
     /// ```
     #[cfg(feature = "arrow")]
     pub fn write_arrow(&self, batch: &arrow_array::RecordBatch) -> Result<()> {
-        self.write_batches(&batch.schema(), std::slice::from_ref(batch))
+        self.write_batches(batch.schema_ref(), std::slice::from_ref(batch))
     }
 
     /// Publishes several record batches of one schema (a table's chunks; none is fine) as one message.
@@ -463,7 +463,7 @@ impl Inner {
 
     /// [`claim`](Self::claim), if that is all there is to do and nothing is in the way; else it has to be called.
     #[inline(always)]
-    fn claim_at_once(&mut self, descriptor: Descriptor, len: usize) -> bool {
+    pub(super) fn claim_at_once(&mut self, descriptor: Descriptor, len: usize) -> bool {
         if !self.is_nothing_due(descriptor, len) {
             return false;
         }

@@ -75,8 +75,11 @@ fn same(one: &SchemaRef, other: &SchemaRef) -> bool {
     Arc::ptr_eq(one, other) || Schema::eq(one, other)
 }
 
+#[inline(always)]
 fn to_front<T>(list: &mut [T], index: usize) {
-    list[..=index].rotate_right(1);
+    if index > 0 {
+        list[..=index].rotate_right(1);
+    }
 }
 
 /// The templates of a reader.

@@ -96,6 +96,7 @@ impl Layout {
         batch: &'a RecordBatch,
         pieces: &mut Pieces<'a>,
     ) -> Result<usize, ArrowError> {
+        let rows = batch.num_rows();
         let Self { template, places, .. } = self;
         let mut node = template.places.nodes;
         let mut places = places.iter();
@@ -119,12 +120,11 @@ impl Layout {
             node += 2;
             add(match nulls {
                 Some(nulls) => Piece::bits(nulls.inner()),
-                None if has_validity => Piece::ones(column.len()),
+                None if has_validity => Piece::ones(rows),
                 None => Piece::NOTHING,
             });
-            add_values(*kind, column, add);
+            add_values(*kind, column, rows, add);
         }
-        let rows = batch.num_rows();
         if !fits || rows != self.rows {
             self.rows = rows;
             self.lay_out(pieces, !fits);
@@ -385,10 +385,15 @@ impl<'a> Piece<'a> {
 
 /// Adds what goes into the buffers of a column after its validity bitmap.
 #[inline(always)]
-fn add_values<'a>(kind: Kind, column: &'a dyn Array, mut add: impl FnMut(Piece<'a>)) {
+fn add_values<'a>(
+    kind: Kind,
+    column: &'a dyn Array,
+    rows: usize,
+    mut add: impl FnMut(Piece<'a>),
+) {
     match (kind, column.data_type()) {
         // An array may have bytes after its last value that are less than one.
-        (Kind::Fixed(width), _) => add(Piece::bytes(&fixed(column)[..column.len() * width])),
+        (Kind::Fixed(width), _) => add(Piece::bytes(&fixed(column)[..rows * width])),
         (Kind::Bits, _) => add(Piece::bits(downcast::<BooleanArray>(column).values())),
         (Kind::Offsets32, DataType::Utf8) => add_bytes::<Utf8Type>(column, add, Piece::offsets32),
         (Kind::Offsets32, _) => add_bytes::<BinaryType>(column, add, Piece::offsets32),
