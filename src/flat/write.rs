@@ -385,12 +385,7 @@ impl<'a> Piece<'a> {
 
 /// Adds what goes into the buffers of a column after its validity bitmap.
 #[inline(always)]
-fn add_values<'a>(
-    kind: Kind,
-    column: &'a dyn Array,
-    rows: usize,
-    mut add: impl FnMut(Piece<'a>),
-) {
+fn add_values<'a>(kind: Kind, column: &'a dyn Array, rows: usize, mut add: impl FnMut(Piece<'a>)) {
     match (kind, column.data_type()) {
         // An array may have bytes after its last value that are less than one.
         (Kind::Fixed(width), _) => add(Piece::bytes(&fixed(column)[..rows * width])),
