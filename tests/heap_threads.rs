@@ -28,10 +28,10 @@ mod sync;
 #[path = "model/sync.rs"]
 mod sync;
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 
-use layout::SlotTable;
+use layout::{LEASES_PER_ENTRY, SlotTable};
 use memory::{Control, Held, Table, Taken};
 use numbered::Random;
 use ring::consume::{Cursor, Found, Look, Start};
@@ -159,19 +159,26 @@ impl Ring {
         counts
     }
 
-    /// Leases every message it can, and keeps up to three for a while.
+    /// Leases every message it can, and keeps up to three for a while; another thread ends the leases.
     fn read_leases(&self) -> Counts {
         let taken = Taken::new(&self.control);
         let (table, control) = (&*self.table, &*self.control);
         let mut kept: Vec<(Held, u64)> = Vec::new();
+        let mut positions = [Position::new(0); LEASES_PER_ENTRY];
         let mut floor = hold::begin_leasing(table, control, taken.index);
+        let (ending, ended) = mpsc::channel::<(Held, u64)>();
+        let ends = thread::spawn(move || {
+            for (held, sequence) in ended {
+                let number = numbered::number_of(held.bytes());
+                assert_eq!(number, sequence, "changed under a lease");
+            }
+        });
         let lease = |found: &Found<'_>| {
             if found.position() < floor {
                 floor = hold::begin_leasing(table, control, taken.index);
                 return None;
             }
-            let number = (!taken.leases.load(Ordering::Relaxed)).trailing_zeros() as usize;
-            taken.leases.fetch_or(1 << number, Ordering::Relaxed);
+            let number = take_lease(&taken, &mut positions, found.position());
             let message = found.message();
             let leased = hold::lease(taken.entry(), number, found);
             let slot = found.position().index(table.slot_count());
@@ -184,17 +191,14 @@ impl Ring {
             let sequence = numbered::number_of(held.bytes());
             kept.push((held, sequence));
             if kept.len() > 2 {
-                for (held, sequence) in kept.drain(..) {
-                    assert_eq!(
-                        numbered::number_of(held.bytes()),
-                        sequence,
-                        "changed under a lease"
-                    );
-                }
+                kept.drain(..).for_each(|held| ending.send(held).unwrap());
             }
             Some(sequence)
         };
-        self.read(self.start(Position::new(0)), lease, |_| (), false)
+        let counts = self.read(self.start(Position::new(0)), lease, |_| (), false);
+        drop((kept, ending));
+        ends.join().unwrap();
+        counts
     }
 
     /// A writer and so many readers of each kind.
@@ -216,6 +220,29 @@ impl Ring {
             let counts = reader.join().unwrap();
             assert_eq!(counts.first + counts.consumed + counts.lost, messages);
         }
+    }
+}
+
+/// The number of a lease for the message at `position`, as the library's `Registration` takes it.
+fn take_lease(
+    taken: &Taken,
+    positions: &mut [Position; LEASES_PER_ENTRY],
+    position: Position,
+) -> usize {
+    loop {
+        // Acquire: pairs with the end of a lease, which whoever sees this lease_from must have seen too (H3).
+        let held = taken.leases.load(Ordering::Acquire);
+        let number = (!held).trailing_zeros() as usize;
+        if number == LEASES_PER_ENTRY {
+            thread::yield_now();
+            continue;
+        }
+        taken.leases.fetch_or(1 << number, Ordering::Relaxed);
+        let held = (0..LEASES_PER_ENTRY).filter(|number| held & 1 << number != 0);
+        let first = held.map(|number| positions[number]).fold(position, Position::min);
+        positions[number] = position;
+        hold::lease_from(taken.entry(), first);
+        return number;
     }
 }
 

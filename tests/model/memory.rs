@@ -112,7 +112,7 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.control.holds.leasing.fetch_and(!(1 << self.index), Ordering::Relaxed);
+        self.control.clear_holds(self.index);
         self.control.taken[self.index].store(false, Ordering::Release);
     }
 }
