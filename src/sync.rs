@@ -73,6 +73,8 @@ pub enum Point {
     LeaseFloor,
     /// That `joins` moves on when an entry begins to lease.
     LeaseJoins,
+    /// That an entry that begins to lease may lease anything, whatever was said there before.
+    LeaseFromZero,
     /// Look at whether an entry may lease what is claimed.
     LeaseFromLook,
     /// Fence after `WRITING`, where somebody leases.

@@ -3,7 +3,7 @@
 
 use loom::sync::Arc;
 use loom::thread;
-use qadataswap::layout::SlotTable;
+use qadataswap::layout::{HoldTable, SlotTable};
 use qadataswap::ring::consume::{Cursor, Start};
 use qadataswap::ring::hold::{self, EntryMask};
 use qadataswap::ring::publish::{Claim, Publisher};
@@ -89,6 +89,55 @@ fn one_after_the_other(slots: usize, messages: u64) {
 fn messages_leased_one_after_the_other_are_not_overwritten() {
     check(2, || one_after_the_other(1, 2));
     check(2, || one_after_the_other(2, 3));
+}
+
+/// A reader that may lease nothing before position 3 any more, as the writer knows, dies in the middle of a lease or
+/// without one. Another takes its entry and leases what the first had done with.
+fn an_entry_changes_hands(died_leasing: bool) {
+    let (ring, mut publisher) = begun(2, 1);
+    let publish = |publisher: &mut Publisher| {
+        let n = publisher.position().get();
+        ring.publish_held(publisher, n, EntryMask::NONE)
+    };
+    publish(&mut publisher);
+    let floor = hold::begin_leasing(&*ring, &*ring, 0);
+    let from = if died_leasing { 1 } else { 3 };
+    hold::lease_from(ring.entry_of(0), Position::new(from));
+    if died_leasing {
+        let mut cursor = Cursor::attach(&*ring, Start::Newest, Position::new(0)).unwrap();
+        ring.lease(&mut cursor, 0, floor).expect("nobody else is there");
+    }
+    // The writer looks, and need not look again before the position `from + 2`.
+    assert_eq!(publish(&mut publisher), Claim::Claimed);
+    let reader = thread::spawn({
+        let ring = ring.clone();
+        move || {
+            let ring = &*ring;
+            // What its lock tells of the first is that it is dead: this thread plays both.
+            ring.clear_holds(0);
+            let attached = Cursor::attach(ring, Start::Oldest, Position::new(0));
+            let Some(mut cursor) = attached else { return };
+            let floor = hold::begin_leasing(ring, ring, 0);
+            hold::lease_from(ring.entry_of(0), cursor.position());
+            let Some(found) = ring.lease(&mut cursor, 0, floor) else { return };
+            let n = found.position().get();
+            assert_eq!(ring.words(&found), (n, n), "{LEASED}");
+            thread::yield_now();
+            assert_eq!(ring.words(&found), (n, n), "{LEASED}");
+            hold::release(ring.entry_of(0), 0);
+        }
+    });
+    publish(&mut publisher);
+    if !died_leasing {
+        publish(&mut publisher);
+    }
+    reader.join().unwrap();
+}
+
+#[test]
+fn an_entry_that_another_takes_may_lease_earlier_messages_again() {
+    check(3, || an_entry_changes_hands(false));
+    check(1, || an_entry_changes_hands(true));
 }
 
 /// A writer that was refused a slot asks for it again, as one does that waits.
@@ -234,6 +283,9 @@ broken_twins! {
     without_the_fence_of_the_claim_it_is_overwritten: H1, LEASED, 3, || overwriter(1, 1);
     without_the_floor_of_the_first_lease_it_is_overwritten: LeaseFloor, LEASED, 3, || overwriter(1, 1);
     where_nobody_says_that_it_begins_it_is_overwritten: LeaseJoins, LEASED, 3, || overwriter(1, 1);
+    where_nobody_says_that_an_entry_is_anothers_it_is_overwritten: LeaseJoins, LEASED, 3, || an_entry_changes_hands(false);
+    where_an_entry_says_what_its_last_owner_said_it_is_overwritten: LeaseFromZero, LEASED, 3, || an_entry_changes_hands(false);
+    without_the_floor_it_is_where_an_entry_is_anothers: LeaseFloor, LEASED, 3, || an_entry_changes_hands(false);
     without_a_look_at_what_may_be_leased_it_is_overwritten: LeaseFromLook, LEASED, 3, || overwriter(1, 1);
     without_that_look_one_of_several_is_overwritten: LeaseFromLook, LEASED, 2, || one_after_the_other(2, 3);
     without_the_second_look_it_is_overwritten_after_a_lap: L1Look, LEASED, 3, || overwriter(2, 3);

@@ -6,7 +6,7 @@
 //! `waiters` word costs one wake-up call, a forged lease a passed-over slot, a forged gate a wait that the
 //! writer's options bound.
 
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Leases one entry has room for.
 pub const LEASES_PER_ENTRY: usize = 8;
@@ -67,6 +67,21 @@ pub trait HoldTable {
     fn entry_count(&self) -> usize;
     /// The entry at `index`, which is below the count.
     fn entry(&self, index: usize) -> &Entry;
+
+    /// Withdraws all that the entry at `index` holds. Its owner is dead, or has stopped using what it held.
+    fn clear_holds(&self, index: usize) {
+        let entry = self.entry(index);
+        // Release (H3), although nobody uses it any more: the writer may read this store in place of the holder's own,
+        // and a later Relaxed one would hide that.
+        for lease in &entry.leases {
+            lease.store(0, Ordering::Release);
+        }
+        entry.gate.store(0, Ordering::Release);
+        // Release: the masks are lowered after what they announce.
+        let others = !(1 << index);
+        self.holds().gating.fetch_and(others, Ordering::Release);
+        self.holds().leasing.fetch_and(others, Ordering::Release);
+    }
 }
 
 /// What a reader entry is for.

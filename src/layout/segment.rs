@@ -510,19 +510,9 @@ impl ControlSegment {
 
     /// Withdraws all that the entry holds; the caller has its lock.
     fn clear_entry(&self, index: usize) {
-        let entry = self.entry(index);
-        // Release (H3), although whoever held this is dead or has stopped using what it held: the writer may read
-        // this store in place of the holder's own, and a later Relaxed one would hide that.
-        for lease in &entry.leases {
-            lease.store(0, Ordering::Release);
-        }
-        entry.gate.store(0, Ordering::Release);
         // Relaxed: for operators.
-        entry.kind.store(EntryKind::Free as u32, Ordering::Relaxed);
-        // Release: the masks are lowered after what they announce.
-        let others = !(1 << index);
-        self.holds().gating.fetch_and(others, Ordering::Release);
-        self.holds().leasing.fetch_and(others, Ordering::Release);
+        self.entry(index).kind.store(EntryKind::Free as u32, Ordering::Relaxed);
+        self.clear_holds(index);
     }
 }
 

@@ -303,7 +303,9 @@ pub fn all_leases<T: SlotTable, H: HoldTable>(table: &T, holds: &H) -> (u64, Ent
 pub fn begin_leasing<T: SlotTable, H: HoldTable>(table: &T, holds: &H, index: usize) -> Position {
     // Relaxed: the fence orders it.
     holds.entry(index).segment_number.store(table.segment_number(), Ordering::Relaxed);
-    holds.entry(index).lease_from.store(0, Ordering::Relaxed);
+    if !is_missing(Point::LeaseFromZero) {
+        holds.entry(index).lease_from.store(0, Ordering::Relaxed);
+    }
     holds.holds().leasing.fetch_or(1 << index, Ordering::Relaxed);
     if !is_missing(Point::LeaseJoins) {
         // Release: whoever sees it sees the bit.
