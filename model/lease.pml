@@ -1,17 +1,23 @@
 /*
- * A reader that leases messages, one after the other, beside a writer that overwrites them or passes over them.
+ * A reader that leases messages, and may keep one while it goes on to others, beside a writer that overwrites them,
+ * passes over them, or is refused one and asks for it again. The reader says from which position on it may lease, and
+ * the writer keeps what it read of that. What an earlier owner of the reader's entry said still stands there.
  *
  * Checked: what is read under a lease is the message that was found, until the lease has ended.
  *
- * Also checked with: -DSLOTS=2 -DPOSITIONS=4
+ * Also checked with: -DSLOTS=1 -DLOOKS=4
+ * Also checked with: -DSLOTS=3 -DPOSITIONS=5
+ * Also checked with: -DPOSITIONS=5
  */
 #ifndef SLOTS
-#define SLOTS 1
+#define SLOTS 2
 #endif
 #ifndef POSITIONS
-#define POSITIONS 3
+#define POSITIONS 4
 #endif
+#ifndef LOOKS
 #define LOOKS 3
+#endif
 #define THREADS 2
 #define WRITER 0
 #define READER 1
@@ -20,9 +26,11 @@
 #define ONE(s) (SLOTS + (s))
 #define TWO(s) (2 * SLOTS + (s))
 #define CLAIMED (3 * SLOTS)
-#define LEASING (3 * SLOTS + 1) /* The mask; one entry, with one lease. */
-#define LEASE (3 * SLOTS + 2)
-#define PLACES (3 * SLOTS + 3)
+#define JOINS (3 * SLOTS + 1)
+#define LEASING (3 * SLOTS + 2) /* The mask; one entry, with two leases. */
+#define FROM (3 * SLOTS + 3)
+#define LEASE(n) (3 * SLOTS + 4 + (n))
+#define PLACES (3 * SLOTS + 6)
 #include "memory.pml"
 
 #define WORD(position, state) ((position) * 4 + (state))
@@ -30,6 +38,7 @@
 #define PUBLISHED_ 2
 #define SKIPPED_ 3
 #define CONTENT(position) ((position) + 1)
+#define LAST 255
 
 inline take() {
     store(WRITER, GENERATION(position % SLOTS), WORD(position, WRITING_));
@@ -46,67 +55,140 @@ inline pass_over() {
     store_release(WRITER, GENERATION(position % SLOTS), WORD(position, SKIPPED_))
 }
 
+/* Whether the entry leases the slot. */
+inline look_at_leases() {
+    load(WRITER, LEASE(0), word);
+    leased = (word == position % SLOTS + 1);
+    load(WRITER, LEASE(1), word);
+    leased = leased || word == position % SLOTS + 1;
+    word = 0
+}
+
+/* Whether the entry may lease the slot, and up to which position that need not be asked again unless it joins. */
+inline look() {
+    load(WRITER, JOINS, joins);
+    load(WRITER, LEASING, word);
+    if
+    :: word ->
+        load(WRITER, FROM, word);
+#ifdef BROKEN_LEASEFROMLOOK
+        limit = word + SLOTS
+#else
+        may = (word + SLOTS <= position);
+#ifdef BROKEN_LOOKAGAIN
+        /* As if a position was claimed but once. */
+        limit = (may -> position + 1 : word + SLOTS)
+#else
+        limit = (may -> position : word + SLOTS)
+#endif
+#endif
+    :: else -> limit = LAST
+    fi;
+    word = 0
+}
+
 proctype writer() {
-    byte position, leasing, lease;
+    byte position, joins, limit, word;
+    bit may, leased, refused;
     do
     :: position < POSITIONS ->
         store(WRITER, CLAIMED, position + 1);
 #ifndef BROKEN_H1
         full_fence(WRITER);
 #endif
-        load(WRITER, LEASING, leasing);
+        load(WRITER, JOINS, word);
         if
-        :: !leasing -> take(); publish()
+        :: word != joins || position >= limit -> word = 0; look()
+        :: else -> word = 0
+        fi;
+        if
+        :: !may -> take(); publish(); position++
         :: else ->
-            load(WRITER, LEASE, lease);
+            look_at_leases();
             if
-            :: lease == position % SLOTS + 1 -> take(); pass_over()
-            :: else ->
+            :: leased -> take(); pass_over(); position++
+            :: leased && !refused ->
+                /* The write is refused, and the next one claims the same position. */
+                refused = 1;
+                store_release(WRITER, CLAIMED, position) /* H1Back */
+            :: !leased ->
                 take();
 #ifndef BROKEN_L1
                 full_fence(WRITER);
 #endif
 #ifndef BROKEN_L1LOOK
-                load(WRITER, LEASE, lease);
+                look_at_leases();
 #endif
                 if
-                :: lease == position % SLOTS + 1 -> pass_over()
+                :: leased -> pass_over()
                 :: else -> publish()
-                fi
+                fi;
+                position++
             fi
         fi;
-        leasing = 0; lease = 0;
-        position++
+        may = 0; leased = 0
     :: else -> break
     od
 }
 
 /* What is read under the lease must be the message. */
-inline check(where) {
+inline check(where, position) {
     load(READER, where, word);
-    assert(word == CONTENT(first / 4));
+    assert(word == CONTENT(position));
     word = 0
 }
 
 inline begin_leasing() {
-    /* An exchange is in memory at once; without the fence, what comes after it may be loaded before. */
+#ifndef BROKEN_LEASEFROMZERO
+    store(READER, FROM, 0);
+#endif
+    /* An exchange is in memory at once; one that releases comes after what was stored before. */
+    memory[LEASING] = 1;
 #ifdef BROKEN_H2LEASE
-    load(READER, CLAIMED, claimed);
-    memory[LEASING] = 1;
+    /* Without the fence, what comes after may be loaded before. */
+    load(READER, CLAIMED, word);
+#endif
+#ifndef BROKEN_LEASEJOINS
+#ifdef BROKEN_JOINSRELEASE
+    memory[JOINS] = memory[JOINS] + 1;
 #else
-    memory[LEASING] = 1;
+    atomic { buffer[READER].count == 0; memory[JOINS] = memory[JOINS] + 1 };
+#endif
+#endif
+#ifndef BROKEN_H2LEASE
     full_fence(READER);
-    load(READER, CLAIMED, claimed);
+    load(READER, CLAIMED, word);
 #endif
 #ifdef BROKEN_LEASEFLOOR
-    claimed = 0;
+    word = 0;
 #endif
-    floor = (claimed > SLOTS -> claimed - SLOTS : 0);
-    claimed = 0
+    floor = (word > SLOTS -> word - SLOTS : 0);
+    word = 0
+}
+
+/* The message is read once more, and then its lease ends. */
+inline end_lease(which, message) {
+#ifdef BROKEN_H3
+    /* Without the release the last read may be made after the lease has ended. */
+    store(READER, LEASE(which), 0);
+    check(ONE((message / 4) % SLOTS), message / 4)
+#else
+#ifdef BROKEN_H3FROM
+    /* The same with what is said of the next one. */
+    if
+    :: !kept || kept == message -> store(READER, FROM, message / 4 + 1)
+    :: else
+    fi;
+#endif
+    check(ONE((message / 4) % SLOTS), message / 4);
+    store_release(READER, LEASE(which), 0)
+#endif
 }
 
 proctype reader() {
-    byte looks, s, first, second, claimed, floor, word;
+    byte looks, s, first, second, floor, cursor, word;
+    byte kept; /* The message that is, by the other lease. */
+    bit number; /* Of the lease that comes next. */
     /* It has read the first message, or not yet. */
     memory[GENERATION(0)] >= WORD(0, PUBLISHED_);
     begin_leasing();
@@ -119,8 +201,17 @@ proctype reader() {
         fi;
         load(READER, GENERATION(s), first); /* R1 */
         if
-        :: first % 4 == PUBLISHED_ && first / 4 >= floor ->
-            store_release(READER, LEASE, s + 1);
+        :: first % 4 == PUBLISHED_ && first / 4 >= floor && first / 4 >= cursor ->
+            cursor = first / 4;
+#ifdef BROKEN_LEASEFROMHELD
+            /* Said too early: an earlier message is leased. */
+            store_release(READER, FROM, cursor);
+#else
+            word = (kept -> kept / 4 : cursor);
+            store_release(READER, FROM, word);
+            word = 0;
+#endif
+            store_release(READER, LEASE(number), s + 1);
 #ifndef BROKEN_L2
             full_fence(READER);
 #endif
@@ -131,18 +222,14 @@ proctype reader() {
 #else
             :: first == second ->
 #endif
-                check(ONE(s));
-                check(TWO(s));
-#ifdef BROKEN_H3
-                /* Without the release the last read may be made after the lease has ended. */
-                store(READER, LEASE, 0);
-                check(ONE(s))
-#else
-                check(ONE(s));
-                store_release(READER, LEASE, 0)
-#endif
+                check(ONE(s), first / 4);
+                check(TWO(s), first / 4);
+                if
+                :: !kept -> kept = first; number = !number
+                :: end_lease(number, first)
+                fi
 #ifndef BROKEN_L2LOOK
-            :: else -> store_release(READER, LEASE, 0)
+            :: else -> store_release(READER, LEASE(number), 0)
 #endif
             fi
         :: first % 4 == PUBLISHED_ && first / 4 < floor ->
@@ -150,9 +237,18 @@ proctype reader() {
             begin_leasing()
         :: else
         fi;
-        first = 0; second = 0; s = 0
+        first = 0; second = 0; s = 0;
+        if
+        :: kept -> end_lease(!number, kept); kept = 0
+        :: !kept || looks < LOOKS
+        fi
     :: else -> break
     od
 }
 
-init { atomic { run drain(WRITER); run drain(READER); run writer(); run reader() } }
+init {
+    atomic {
+        memory[FROM] = POSITIONS;
+        run drain(WRITER); run drain(READER); run writer(); run reader()
+    }
+}

@@ -43,9 +43,10 @@ accept() {
 
 for name in "${models[@]}"; do
     accept "$name"
-    # Other sizes, as the head of the source names them.
-    read -ra sizes <<<"$(sed -n 's/^ \* Also checked with: //p' "$here/$name.pml")"
-    [ "${#sizes[@]}" = 0 ] || accept "$name" "${sizes[@]}"
+    # Other sizes, as the head of the source names them, one set to a line.
+    while read -ra sizes; do
+        accept "$name" "${sizes[@]}"
+    done < <(sed -n 's/^ \* Also checked with: //p' "$here/$name.pml")
     variants=$(grep -o 'BROKEN_[A-Z0-9]*' "$here/$name.pml" | sort -u)
     [ -n "$variants" ] || { echo "$name: nothing in it can be broken"; failed=1; }
     for variant in $variants; do
