@@ -115,7 +115,7 @@ fn an_entry_changes_hands(died_leasing: bool) {
             let ring = &*ring;
             // What its lock tells of the first is that it is dead: this thread plays both.
             ring.clear_holds(0);
-            let attached = Cursor::attach(ring, Start::Oldest, Position::new(0));
+            let attached = Cursor::attach(ring, Start::Newest, Position::new(0));
             let Some(mut cursor) = attached else { return };
             let floor = hold::begin_leasing(ring, ring, 0);
             hold::lease_from(ring.entry_of(0), cursor.position());
@@ -285,6 +285,7 @@ broken_twins! {
     where_nobody_says_that_it_begins_it_is_overwritten: LeaseJoins, LEASED, 3, || overwriter(1, 1);
     where_nobody_says_that_an_entry_is_anothers_it_is_overwritten: LeaseJoins, LEASED, 3, || an_entry_changes_hands(false);
     where_an_entry_says_what_its_last_owner_said_it_is_overwritten: LeaseFromZero, LEASED, 3, || an_entry_changes_hands(false);
+    where_who_joins_is_seen_before_what_it_says_it_is_overwritten: JoinsRelease, LEASED, 3, || an_entry_changes_hands(false);
     without_the_floor_it_is_where_an_entry_is_anothers: LeaseFloor, LEASED, 3, || an_entry_changes_hands(false);
     without_a_look_at_what_may_be_leased_it_is_overwritten: LeaseFromLook, LEASED, 3, || overwriter(1, 1);
     without_that_look_one_of_several_is_overwritten: LeaseFromLook, LEASED, 2, || one_after_the_other(2, 3);

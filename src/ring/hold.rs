@@ -308,8 +308,8 @@ pub fn begin_leasing<T: SlotTable, H: HoldTable>(table: &T, holds: &H, index: us
     }
     holds.holds().leasing.fetch_or(1 << index, Ordering::Relaxed);
     if !is_missing(Point::LeaseJoins) {
-        // Release: whoever sees it sees the bit.
-        holds.holds().joins.fetch_add(1, Ordering::Release);
+        // Release: whoever sees it sees the bit and the 0.
+        holds.holds().joins.fetch_add(1, at(Point::JoinsRelease, Ordering::Release));
     }
     crash::point("lease: announced");
     fence(Point::H2Lease, Ordering::SeqCst); // H2, pairs with H1
