@@ -31,7 +31,7 @@ mod sync;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use layout::{LEASES_PER_ENTRY, SlotTable};
+use layout::SlotTable;
 use memory::{Control, Held, Table, Taken};
 use numbered::Random;
 use ring::consume::{Cursor, Found, Look, Start};
@@ -164,7 +164,6 @@ impl Ring {
         let taken = Taken::new(&self.control);
         let (table, control) = (&*self.table, &*self.control);
         let mut kept: Vec<(Held, u64)> = Vec::new();
-        let mut positions = [Position::new(0); LEASES_PER_ENTRY];
         let mut floor = hold::begin_leasing(table, control, taken.index);
         let (ending, ended) = mpsc::channel::<(Held, u64)>();
         let ends = thread::spawn(move || {
@@ -178,7 +177,12 @@ impl Ring {
                 floor = hold::begin_leasing(table, control, taken.index);
                 return None;
             }
-            let number = take_lease(&taken, &mut positions, found.position());
+            let number = loop {
+                match taken.take_lease(found.position()) {
+                    Some(number) => break number,
+                    None => thread::yield_now(),
+                }
+            };
             let message = found.message();
             let leased = hold::lease(taken.entry(), number, found);
             let slot = found.position().index(table.slot_count());
@@ -220,29 +224,6 @@ impl Ring {
             let counts = reader.join().unwrap();
             assert_eq!(counts.first + counts.consumed + counts.lost, messages);
         }
-    }
-}
-
-/// The number of a lease for the message at `position`, as the library's `Registration` takes it.
-fn take_lease(
-    taken: &Taken,
-    positions: &mut [Position; LEASES_PER_ENTRY],
-    position: Position,
-) -> usize {
-    loop {
-        // Acquire: pairs with the end of a lease, which whoever sees this lease_from must have seen too (H3).
-        let held = taken.leases.load(Ordering::Acquire);
-        let number = (!held).trailing_zeros() as usize;
-        if number == LEASES_PER_ENTRY {
-            thread::yield_now();
-            continue;
-        }
-        taken.leases.fetch_or(1 << number, Ordering::Relaxed);
-        let held = (0..LEASES_PER_ENTRY).filter(|number| held & 1 << number != 0);
-        let first = held.map(|number| positions[number]).fold(position, Position::min);
-        positions[number] = position;
-        hold::lease_from(taken.entry(), first);
-        return number;
     }
 }
 

@@ -426,8 +426,7 @@ impl HeapReader {
             .get_or_insert_with(|| hold::begin_leasing(&**table, &*taken.control, taken.index));
         // In a superseded segment nobody claims anything.
         assert!(found.position() >= floor || table.next.get().is_some(), "no claim is under way");
-        let number = (!taken.leases.load(Ordering::Relaxed)).trailing_zeros() as usize;
-        taken.leases.fetch_or(1 << number, Ordering::Relaxed);
+        let number = taken.take_lease(found.position()).expect("as many as its options allow");
         assert!(hold::lease(taken.entry(), number, found), "nobody writes");
         let slot = found.position().index(table.slot_count());
         Held { table: table.clone(), taken, number, slot, len }

@@ -4,8 +4,8 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, OnceLock};
 
-use crate::layout::{Entry, HoldTable, Holds, Live, Slot, SlotHead, SlotTable};
-use crate::ring::{hold, words};
+use crate::layout::{Entry, HoldTable, Holds, LEASES_PER_ENTRY, Live, Slot, SlotHead, SlotTable};
+use crate::ring::{Position, hold, words};
 use crate::sync::{AtomicU64, Ordering};
 
 const ENTRIES: usize = 64;
@@ -96,13 +96,35 @@ pub struct Taken {
     pub control: Arc<Control>,
     pub index: usize,
     pub leases: AtomicU32,
+    positions: [AtomicU64; LEASES_PER_ENTRY],
 }
 
 impl Taken {
     pub fn new(control: &Arc<Control>) -> Arc<Self> {
         let index = control.taken.iter().position(|taken| !taken.swap(true, Ordering::Acquire));
         let index = index.expect("a free entry");
-        Arc::new(Self { control: control.clone(), index, leases: AtomicU32::new(0) })
+        Arc::new(Self {
+            control: control.clone(),
+            index,
+            leases: AtomicU32::new(0),
+            positions: Default::default(),
+        })
+    }
+
+    /// The number of a lease for the message at `position`, taken as the library's `Registration` does it.
+    pub fn take_lease(&self, position: Position) -> Option<usize> {
+        // Acquire: pairs with the end of a lease, which whoever sees this lease_from must have seen too (H3).
+        let held = self.leases.load(Ordering::Acquire);
+        let number = (!held).trailing_zeros() as usize;
+        if number >= LEASES_PER_ENTRY {
+            return None;
+        }
+        self.positions[number].store(position.get(), Ordering::Relaxed);
+        self.leases.fetch_or(1 << number, Ordering::Relaxed);
+        let of = |number: usize| Position::new(self.positions[number].load(Ordering::Relaxed));
+        let others = (0..LEASES_PER_ENTRY).filter(|number| held & 1 << number != 0);
+        hold::lease_from(self.entry(), others.map(of).fold(position, Position::min));
+        Some(number)
     }
 
     pub fn entry(&self) -> &Entry {

@@ -36,6 +36,8 @@ pub struct Reader {
     pub id: u64,
     how: How,
     segment: usize,
+    /// The segment in which it has said that it may lease.
+    leases_in: Option<usize>,
     pub gate: Gate,
     /// It moves with messages consumed, and when none is found.
     pub gate_position: u64,
@@ -140,6 +142,7 @@ impl Ring {
             id: self.reader_ids,
             how,
             segment: self.segments.len() - 1,
+            leases_in: None,
             gate: if how.lossless { Gate::Held } else { Gate::None },
             gate_position: position,
             first: sequence,
@@ -192,6 +195,11 @@ impl Ring {
             match segment.find(position).map(|kept| &kept.message) {
                 Some(None) => reader.counts.position += 1,
                 Some(Some(message)) => {
+                    if way.holds()
+                        && reader.leases_in.replace(reader.segment) != Some(reader.segment)
+                    {
+                        self.joins += 1;
+                    }
                     let (seen, consumed) = read(way, message);
                     if !consumed {
                         return (seen, false);
