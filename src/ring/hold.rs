@@ -111,7 +111,9 @@ impl EntryMask {
 pub(super) struct Gates {
     /// `joins` at the last look.
     joins: u64,
-    /// First position that the gates, as they were then, do not allow, or whose slot may be leased.
+    /// First position that the gates, as they were then, do not allow.
+    gated: Position,
+    /// First position of which that is so, or whose slot may be leased.
     limit: Position,
     /// JOINING words that were given up.
     given_up: [u64; 64],
@@ -120,7 +122,7 @@ pub(super) struct Gates {
 impl Gates {
     /// Knows nothing yet: the first claim looks.
     pub(super) fn new() -> Self {
-        Self { joins: 0, limit: Position::new(0), given_up: [0; 64] }
+        Self { joins: 0, gated: Position::new(0), limit: Position::new(0), given_up: [0; 64] }
     }
 
     /// Whether the entry at `index` was given up while it joined.
@@ -131,7 +133,14 @@ impl Gates {
 
     /// As in a segment with other slots: what was given up stays so.
     pub(super) fn carried_over(&self) -> Self {
-        Self { limit: Position::new(0), ..self.clone() }
+        let mut gates = self.clone();
+        gates.forget_limits();
+        gates
+    }
+
+    /// The next look is at all gates.
+    fn forget_limits(&mut self) {
+        (self.gated, self.limit) = (Position::new(0), Position::new(0));
     }
 
     /// Whether the gates let position `next` be claimed, and then the entries that may lease its slot; else the
@@ -153,8 +162,8 @@ impl Gates {
         self.look(holds, next, slot_count, slot_count, given_up)
     }
 
-    /// Looks at all gates: whether they let position `next` be claimed, of which the ring then keeps the
-    /// `kept` before it; it has kept `slot_count` so far.
+    /// Looks at the gates, unless it is known that they let `next` be claimed, and at who may lease its slot. The ring
+    /// then keeps the `kept` positions before it; it has kept `slot_count` so far.
     #[cold]
     fn look<H: HoldTable>(
         &mut self,
@@ -166,6 +175,38 @@ impl Gates {
     ) -> Result<EntryMask, EntryMask> {
         // Acquire: whoever sees that a reader joined sees its gate and its bit.
         let joins = holds.holds().joins.load(Ordering::Acquire);
+        let gated = if joins == self.joins && next < self.gated {
+            self.gated
+        } else {
+            // If they refuse, what is known stays as it was, so that the next claim looks again.
+            self.look_at_gates(holds, next, slot_count, kept, given_up)?
+        };
+        let (mut limit, mut leasing) = (gated, EntryMask::NONE);
+        for index in self::leasing(holds).iter() {
+            // Acquire (H3): what was leased before it has been read.
+            let from = Position::new(holds.entry(index).lease_from.load(Ordering::Acquire));
+            let first_leased = Position::new(from.get().saturating_add(slot_count));
+            if next < first_leased || is_missing(Point::LeaseFromLook) {
+                limit = limit.min(first_leased);
+            } else {
+                leasing = leasing.union(EntryMask::of(index));
+                // `next` itself may be claimed again, and its slot be leased by then.
+                limit = limit.min(next);
+            }
+        }
+        (self.joins, self.gated, self.limit) = (joins, gated, limit);
+        Ok(leasing)
+    }
+
+    /// Looks at all gates: the first position that they do not allow, or the entries that do not allow `next`.
+    fn look_at_gates<H: HoldTable>(
+        &mut self,
+        holds: &H,
+        next: Position,
+        slot_count: u64,
+        kept: u64,
+        given_up: EntryMask,
+    ) -> Result<Position, EntryMask> {
         let gating = holds.holds().gating.load(Ordering::Acquire);
         let mut limit = Position::LAST;
         let mut blocked = EntryMask::NONE;
@@ -199,26 +240,7 @@ impl Gates {
             // One that came too late or was given up may move: another look at the next claim.
             limit = limit.min(next.next());
         }
-        let mut leasing = EntryMask::NONE;
-        for index in self::leasing(holds).iter() {
-            // Acquire (H3): what was leased before it has been read.
-            let from = Position::new(holds.entry(index).lease_from.load(Ordering::Acquire));
-            let first_leased = Position::new(from.get().saturating_add(slot_count));
-            if next < first_leased || is_missing(Point::LeaseFromLook) {
-                limit = limit.min(first_leased);
-            } else {
-                leasing = leasing.union(EntryMask::of(index));
-                // `next` itself may be claimed again, and its slot be leased by then.
-                limit = limit.min(next);
-            }
-        }
-        if blocked.is_empty() {
-            (self.joins, self.limit) = (joins, limit);
-            Ok(leasing)
-        } else {
-            // What is known stays as it was, so that the next claim looks again.
-            Err(blocked)
-        }
+        if blocked.is_empty() { Ok(limit) } else { Err(blocked) }
     }
 
     /// Whether the gates let the ring move to a segment that keeps `kept` positions, with `next` to come.
@@ -230,9 +252,10 @@ impl Gates {
         kept: u64,
         given_up: EntryMask,
     ) -> Result<(), EntryMask> {
+        self.forget_limits();
         let result = self.look(holds, next, slot_count, kept, given_up);
-        // The limit was that of the other segment.
-        self.limit = Position::new(0);
+        // They were those of the other segment.
+        self.forget_limits();
         result.map(|_| ())
     }
 }
