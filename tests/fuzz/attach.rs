@@ -97,7 +97,7 @@ pub fn run(bytes: &[u8]) {
 /// Makes of a header one of a small segment that fits its object.
 fn repair(data: &Raw) {
     data.set_bytes(raw::MAGIC, b"QADSRING");
-    data.set_u32(raw::ABI_VERSION, 2);
+    data.set_bytes(raw::ABI_VERSION, &image().0[raw::ABI_VERSION as usize..][..4]);
     data.set_u32(raw::HEADER_BYTES_WORD, raw::HEADER_BYTES as u32);
     let slots = data.u64(raw::SLOT_COUNT).wrapping_sub(1) % 16 + 1;
     let capacity = data.u64(raw::PAYLOAD_CAPACITY).wrapping_sub(1) % 256 + 1;
