@@ -191,6 +191,19 @@ fn a_reader_that_was_given_up_notices() {
     check(3, given_up);
 }
 
+/// What the writer knows of the gates is how far they let it go in the ring that there is.
+#[test]
+fn a_move_to_fewer_slots_asks_the_gates_again() {
+    check(1, || {
+        let (ring, mut publisher) = begun(3, 1, 0);
+        let mut cursor = join(&ring, 0, 1).expect("nobody else is there");
+        write(&ring, &mut publisher, 2);
+        let moved = publisher.pass_gates_to_move(&*ring, &*ring, 1, EntryMask::NONE);
+        assert_eq!(moved, Err(EntryMask::of(0)), "{GATED}");
+        assert_eq!(ring.look(&mut cursor), Seen::Message(0), "{GATED}");
+    });
+}
+
 broken_twins! {
     without_the_writers_fence_a_gate_is_missed: H1, GATED, 3, || joiner(1, 2, 2);
     without_the_look_at_joins_a_gate_is_missed: H1Look, GATED, 3, || joiner(1, 2, 2);
