@@ -15,7 +15,10 @@ use crate::channel::{Channel, Link, Receiver, Sender, poll};
 /// Read in place.
 pub struct Shaq;
 
-pub struct ShaqSender(Box<dyn Write>);
+pub struct ShaqSender {
+    producer: Box<dyn Write>,
+    crowded: bool,
+}
 
 pub struct ShaqReceiver {
     consumer: Box<dyn Read>,
@@ -120,7 +123,8 @@ impl Link for Shaq {
     type Receiver = ShaqReceiver;
 
     fn sender(channel: &Channel) -> Result<Self::Sender> {
-        with_class!(channel.spec.capacity, produce, channel).map(ShaqSender)
+        let producer = with_class!(channel.spec.capacity, produce, channel)?;
+        Ok(ShaqSender { producer, crowded: channel.spec.crowded })
     }
 
     fn receiver(channel: &Channel, _reader: usize) -> Result<Self::Receiver> {
@@ -135,7 +139,7 @@ impl Link for Shaq {
 impl Sender for ShaqSender {
     #[inline(always)]
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        self.0.try_write(message, true)
+        self.producer.try_write(message, self.crowded)
     }
 }
 
