@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use qadataswap::{Reader, ReaderOptions, WaitStrategy, WriterOptions};
 
 use crate::Result;
@@ -95,7 +95,9 @@ fn reader(spec: &Spec, batches: &Batches, stream: &[u8]) -> Result<()> {
     let (copying, placing, trusting) =
         (options.attach(&there)?, options.attach(&there)?, options.attach(&there)?);
     let source = shared(spec, FEW_SLOTS * stream.len())?;
-    let mut reused = vec![0u8; stream.len()];
+    // In large pages, which a reader asks for too for a copy as long as this.
+    let mut reused = MmapOptions::new().len(stream.len()).map_anon()?;
+    let _ = reused.advise(Advice::HugePage);
     step("reading ends are there")?;
     let mut figures: [Vec<f64>; 5] = Default::default();
     for number in 0..spec.total() {
