@@ -17,6 +17,8 @@ use crate::spec::{Mode, Spec};
 const SLOTS: usize = 16;
 /// Slots for messages so large that memory for more would be all of it.
 pub const FEW_SLOTS: usize = 4;
+/// Fewest and most slots of a ring that is to bridge pauses. A warm-up goes round all of them.
+pub const BRIDGING_SLOTS: (usize, usize) = (64, 1024);
 /// From here on messages are large.
 const LARGE_BYTES: usize = 16 << 20;
 /// Bytes that a ring may take which is to bridge pauses of its readers, and one that is to stay in a cache.
@@ -27,7 +29,10 @@ const CACHED_BYTES: usize = 512 << 10;
 pub fn slots(spec: &Spec) -> usize {
     match spec.mode {
         _ if spec.capacity >= LARGE_BYTES => FEW_SLOTS,
-        Mode::OpenLoop => (BRIDGING_BYTES / spec.capacity).next_power_of_two().clamp(64, 4096),
+        Mode::OpenLoop => {
+            let (fewest, most) = BRIDGING_SLOTS;
+            (BRIDGING_BYTES / spec.capacity).next_power_of_two().clamp(fewest, most)
+        }
         Mode::Throughput => (CACHED_BYTES / spec.capacity).next_power_of_two().clamp(16, 256),
         _ => SLOTS,
     }
