@@ -7,12 +7,15 @@ use serde_json::{Map, Value};
 use crate::Result;
 
 /// Fields of every object.
-const TEXTS: [&str; 3] = ["bench", "impl", "mode"];
+const TEXTS: [&str; 4] = ["bench", "group", "impl", "mode"];
 /// Fields that are numbers where they are there.
-const NUMBERS: [&str; 10] = [
+const NUMBERS: [&str; 13] = [
     "payload_bytes",
     "rows",
     "readers",
+    "idle_readers",
+    "floor_ratio",
+    "lost_share",
     "p50_ns",
     "p99_ns",
     "p999_ns",
@@ -21,12 +24,15 @@ const NUMBERS: [&str; 10] = [
     "bytes_per_s",
     "repetitions",
 ];
+/// Ascending.
 const LATENCIES: [&str; 4] = ["p50_ns", "p99_ns", "p999_ns", "max_ns"];
 
 /// Fails with what is wrong.
 pub fn check(file: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(file)?;
-    let records: Vec<Map<String, Value>> = serde_json::from_str(&text)?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let records: Vec<Map<String, Value>> = serde_json::from_str(&text)
+        .map_err(|error| format!("{} is not an array of objects: {error}", file.display()))?;
     if records.is_empty() {
         return Err(format!("{} has no results", file.display()).into());
     }
@@ -50,10 +56,17 @@ fn check_one(record: &Map<String, Value>) -> Result<(), String> {
     }
     let needed: &[&str] = match record["mode"].as_str() {
         Some("ping-pong" | "open-loop" | "wake") => &LATENCIES,
-        Some("throughput" | "publish") => &["msgs_per_s", "readers"],
+        Some("throughput" | "publish") => {
+            &["payload_bytes", "readers", "msgs_per_s", "bytes_per_s"]
+        }
         Some("sides" | "allocations") => &["figures"],
         other => return Err(format!("there is no mode {other:?}")),
     };
+    let latencies: Vec<_> =
+        LATENCIES.iter().filter_map(|name| record.get(*name)?.as_f64()).collect();
+    if !latencies.is_sorted() {
+        return Err(format!("of {} one is less than the one before", LATENCIES.join(", ")));
+    }
     match needed.iter().chain(&["repetitions"]).find(|name| !record.contains_key(**name)) {
         Some(name) => Err(format!("{name} is missing")),
         None => Ok(()),

@@ -100,7 +100,8 @@ fn measure_all(args: &Args) -> Result<()> {
         _ => Scale::Full,
     };
     clock::check()?;
-    std::fs::create_dir_all(&args.out)?;
+    std::fs::create_dir_all(&args.out)
+        .map_err(|error| format!("cannot make the folder {}: {error}", args.out.display()))?;
     let mut bench = Bench::new(&args.out, clock::ns_per_tick())?;
     let wanted = |group: &Group| {
         let name = group.bench();
@@ -110,7 +111,11 @@ fn measure_all(args: &Args) -> Result<()> {
     groups.retain(wanted);
     if groups.is_empty() {
         return Err(
-            format!("nothing to measure; benches are: {}", plan::benches().join(", ")).into()
+            format!(
+                "nothing to measure: no bench has such a name and such an implementation; benches are: {}",
+                plan::benches().join(", ")
+            )
+            .into()
         );
     }
     let rounds = groups.iter().map(|group| group.rounds).max().unwrap_or(0);

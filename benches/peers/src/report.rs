@@ -21,7 +21,8 @@ pub fn table(results: &Results) -> Table {
     table
 }
 
-fn load(load: Load) -> String {
+/// As tables and results call it.
+pub fn load(load: Load) -> String {
     match load {
         Load::Bytes(bytes) => size(bytes),
         Load::Rows(1) => "batch of 8 columns, 1 row".to_owned(),
@@ -37,7 +38,7 @@ fn title(results: &Results) -> String {
         Mode::Publish => "what a publish costs",
         Mode::Wake => "there and back between processes that sleep, one way",
         Mode::Sides => "each side alone",
-        Mode::Allocations => "allocations a call, of 10,000",
+        Mode::Allocations => "allocations a call",
     };
     let load = match results.group.mode {
         Mode::Allocations => String::new(),
@@ -60,7 +61,7 @@ fn ours(results: &Results) -> Option<&Series> {
 }
 
 fn latencies(results: &Results) -> Table {
-    let floor = results.of(Impl::Raw).or(results.of(Impl::Futex));
+    let floor = results.floor();
     let row = |series: &Series| {
         let at = |quantile| series.quantile(quantile).map_or("-".to_owned(), time);
         let lost = if series.lost() > 0.0 {

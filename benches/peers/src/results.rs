@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::measure::histogram;
 use crate::plan::Group;
+use crate::report;
 use crate::run::Run;
 use crate::spec::{Impl, Load, Mode, Outcome};
 
@@ -60,7 +61,9 @@ pub struct Record {
     pub msgs_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_per_s: Option<f64>,
-    /// Median over rounds of the ratio to the raw floor of the same round.
+    /// The load that was measured in turns: of what carries nothing, as the floor, nothing else tells which it was beside.
+    pub group: String,
+    /// Median over rounds of the ratio to the floor of the same round: the raw lines, or where processes sleep the futex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floor_ratio: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -184,6 +187,11 @@ impl Results {
         self.series.iter().find(is_it)
     }
 
+    /// What latencies are compared with first.
+    pub fn floor(&self) -> Option<&Series> {
+        self.of(Impl::Raw).or(self.of(Impl::Futex))
+    }
+
     /// The objects for `results.json`.
     pub fn records(&self) -> Vec<Record> {
         self.series.iter().map(|series| self.record(series)).collect()
@@ -192,8 +200,9 @@ impl Results {
     fn record(&self, series: &Series) -> Record {
         let run = &series.run;
         let payload_bytes = match run.load {
-            // These carry nothing.
+            // These carry nothing; allocations are of several sizes.
             _ if matches!(run.implementation, Impl::Raw | Impl::Futex) => None,
+            _ if run.mode == Mode::Allocations => None,
             Load::Bytes(size) => Some(size),
             Load::Rows(_) => None,
         };
@@ -216,7 +225,11 @@ impl Results {
             max_ns: series.quantile(1.0),
             msgs_per_s: rate,
             bytes_per_s: rate.zip(payload_bytes).map(|(rate, bytes)| rate * bytes as f64),
-            floor_ratio: self.of(Impl::Raw).and_then(|raw| series.latency_ratio(raw)),
+            group: match run.mode {
+                Mode::Allocations => "several sizes".to_owned(),
+                _ => report::load(self.group.load),
+            },
+            floor_ratio: self.floor().and_then(|floor| series.latency_ratio(floor)),
             lost_share: latency.then(|| series.lost()).or(rate.map(|_| series.lost())),
             repetitions: series.rounds.len(),
             crowded: series.crowded,

@@ -26,13 +26,15 @@ fn check(text: &str) -> Output {
 fn results_are_checked() {
     let latency = r#""impl": "pipe", "mode": "ping-pong", "repetitions": 3, "p50_ns": 1.5, "p99_ns": 2, "p999_ns": 3,
         "max_ns": 4"#;
-    let whole = format!(r#"[{{"bench": "bytes-ping-pong", {latency}}}]"#);
+    let whole = format!(r#"[{{"bench": "bytes-ping-pong", "group": "40 B", {latency}}}]"#);
     assert!(check(&whole).status.success());
     let cases = [
         ("[]".to_owned(), "no results"),
         (format!("[{{{latency}}}]"), "bench is missing"),
         (whole.replace("\"p999_ns\": 3,", ""), "p999_ns is missing"),
         (whole.replace("1.5", "\"fast\""), "p50_ns is not a number"),
+        (whole.replace("1.5", "2.5"), "less than the one before"),
+        (whole.replace("ping-pong\", \"rep", "publish\", \"rep"), "payload_bytes is missing"),
         (whole.replace("ping-pong\", \"rep", "chess\", \"rep"), "no mode"),
     ];
     for (text, expected) in cases {
