@@ -192,6 +192,7 @@ bench-once: ffi-cost
 
 # What the last run wrote, for docs/performance.md.
 bench-docs:
+	test -f target/bench/figures.md
 	mkdir -p docs/performance
 	rm -f docs/performance/*
 	cp target/bench/*.svg target/bench/figures.md docs/performance/
