@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::pipe;
+use rustix::thread::{CpuSet, sched_getaffinity};
 
 use crate::batches::Batches;
 use crate::modes::STEPS;
@@ -22,6 +23,8 @@ const PAGE: u64 = 4096;
 /// What stays the same from run to run.
 pub struct Bench {
     pub cores: usize,
+    /// Which they are: those that this process may be on, as many at least.
+    cpus: Vec<usize>,
     pub ns_per_tick: f64,
     scratch: PathBuf,
     runs: usize,
@@ -52,7 +55,9 @@ impl Bench {
         let scratch = target.canonicalize()?.join(format!("{SCRATCH}{}", std::process::id()));
         std::fs::create_dir_all(&scratch)?;
         let cores = std::thread::available_parallelism()?.get();
-        Ok(Self { cores, ns_per_tick, scratch, runs: 0, capacities: Vec::new() })
+        let allowed = sched_getaffinity(None)?;
+        let cpus = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+        Ok(Self { cores, cpus, ns_per_tick, scratch, runs: 0, capacities: Vec::new() })
     }
 
     /// Processes that are busy in a run.
@@ -90,8 +95,9 @@ impl Bench {
             capacity,
             parent: 0,
         };
+        let core = |role| self.cpus[role % self.cores.min(self.cpus.len())];
         let specs: Vec<_> =
-            (0..workers).map(|role| Spec { core: role % self.cores, ..spec.clone() }).collect();
+            (0..workers).map(|role| Spec { core: core(role), ..spec.clone() }).collect();
         let outcomes = process::run(&specs, STEPS);
         clear_up(&own_prefix());
         outcomes
