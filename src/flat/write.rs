@@ -22,8 +22,10 @@ const LARGE_ALIGNMENT: usize = 64;
 /// What 128 and 256-bit values need.
 const WIDE_ALIGNMENT: usize = 16;
 
-/// Of longer bodies the processor asks for the rest in time.
-const MOST_PREPARED_BYTES: usize = 8192;
+/// A longer body may go past the caches, and then its lines need not come.
+const MOST_PREPARED_BYTES: usize = 2048;
+/// Longer bodies have buffers that go past the caches by themselves; it is not worth to copy them twice.
+const MOST_STAGED_BYTES: usize = 16 << 10;
 
 /// A buffer keeps room that is at most twice what it needs, and so many bytes more.
 const SPARE_BYTES: usize = 64;
@@ -38,6 +40,8 @@ pub struct Layout {
     rows: usize,
     /// What streams have in common that differ in the numbers of nulls and in the body alone.
     number: u64,
+    /// Memory for a body that is put together before it goes to the slot.
+    staged: Vec<AtomicU64>,
 }
 
 /// Where a buffer goes.
@@ -73,7 +77,7 @@ impl Layout {
     pub(super) fn new(template: Template) -> Self {
         let kinds = template.kinds.iter().flat_map(|kind| 0..kind.buffers());
         let places = kinds.map(|buffer| Place { is_listed_whole: buffer == 2, ..Place::default() });
-        Self { places: places.collect(), template, rows: 0, number: 0 }
+        Self { places: places.collect(), template, rows: 0, number: 0, staged: Vec::new() }
     }
 
     /// What the slots say that hold a stream of this template.
@@ -208,7 +212,8 @@ impl Layout {
         let template = &self.template;
         let metadata = template.schema_message.len();
         let body = metadata + template.metadata.len();
-        let end = body + self.body_words().min(MOST_PREPARED_BYTES / WORD) + 1;
+        let words = self.body_words() + 1;
+        let end = if words * WORD <= MOST_PREPARED_BYTES { body + words } else { body };
         for range in [metadata + template.nodes().start..metadata + template.nodes().end, body..end]
         {
             // It may be a smaller slot.
@@ -218,7 +223,7 @@ impl Layout {
 
     /// Stores the stream of the batch last [planned](Self::plan) to the start of `slot`, where there is something
     /// already.
-    pub fn store(&self, pieces: &Pieces<'_>, slot: &[AtomicU64], there: There, way: Way) {
+    pub fn store(&mut self, pieces: &Pieces<'_>, slot: &[AtomicU64], there: There, way: Way) {
         let template = &self.template;
         let (schema, rest) = slot.split_at(template.schema_message.len());
         let (metadata, body) = rest.split_at(template.metadata.len());
@@ -233,17 +238,32 @@ impl Layout {
                 words::store_all(metadata, &template.metadata);
             }
         }
-        for (place, piece) in self.places.iter().zip(&pieces.0) {
-            let room = &body[place.start..place.end];
-            piece.store(room, way);
-            // Nothing older shows through, and strings end with what is one.
-            for word in &room[piece.len.div_ceil(WORD)..] {
-                // Relaxed, like all payload.
-                word.store(0, Ordering::Relaxed);
-            }
+        // Small buffers go past the caches together or not at all.
+        let end = self.body_words();
+        if way == Way::PastCaches && end * WORD <= MOST_STAGED_BYTES {
+            self.staged.resize_with(end + 1, AtomicU64::default);
+            store_body(&self.places, pieces, &self.staged[..=end], Way::Cached);
+            words::copy_by(way, body, &self.staged[..=end]);
+        } else {
+            store_body(&self.places, pieces, &body[..=end], way);
         }
+    }
+}
+
+/// Stores what goes into the buffers to their places in `body`, and what ends the stream to its last word.
+fn store_body(places: &[Place], pieces: &Pieces<'_>, body: &[AtomicU64], way: Way) {
+    for (place, piece) in places.iter().zip(&pieces.0) {
+        let room = &body[place.start..place.end];
+        piece.store(room, way);
+        // Nothing older shows through, and strings end with what is one.
+        for word in &room[piece.len.div_ceil(WORD)..] {
+            // Relaxed, like all payload.
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+    if let Some(last) = body.last() {
         // Relaxed, likewise.
-        body[self.body_words()].store(END_OF_STREAM, Ordering::Relaxed);
+        last.store(END_OF_STREAM, Ordering::Relaxed);
     }
 }
 
@@ -423,5 +443,51 @@ fn fixed(column: &dyn Array) -> &[u8] {
     downcast_primitive! {
         column.data_type() => (primitive),
         _ => downcast::<FixedSizeBinaryArray>(column).value_data(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Int64Array, StringArray};
+
+    use super::*;
+    use crate::flat::Written;
+
+    fn batch(rows: usize) -> RecordBatch {
+        let number = |row: usize| (row % 7 != 3).then_some(row as i64);
+        let numbers: Int64Array = (0..rows).map(number).collect();
+        let texts: StringArray = (0..rows).map(|row| Some("x".repeat(row % 9))).collect();
+        let flags: BooleanArray = (0..rows).map(|row| Some(row % 3 == 0)).collect();
+        let columns: [(&str, ArrayRef); 3] =
+            [("n", Arc::new(numbers)), ("text", Arc::new(texts)), ("flag", Arc::new(flags))];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))
+            .unwrap()
+    }
+
+    /// What a slot holds, in which something else was before.
+    fn stored(layout: &mut Layout, pieces: &Pieces<'_>, length: usize, way: Way) -> Vec<u64> {
+        let before = 0xeeee_eeee_eeee_eeee;
+        let slot: Vec<_> = (0..length / WORD + 3).map(|_| AtomicU64::new(before)).collect();
+        layout.store(pieces, &slot, There::Other, way);
+        let words: Vec<_> = slot.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+        assert_eq!(words[length / WORD..], [before; 3], "stored beyond the end");
+        words
+    }
+
+    #[test]
+    fn each_way_stores_the_same() {
+        let mut written = Written::default();
+        // To the longest body that is put together first, and beyond; and back, so that there is memory to be used again.
+        for rows in [1, 60, 100, 127, 128, 400, 700, 900, 3_000, 100, 1] {
+            let batch = batch(rows);
+            let number = written.find(batch.schema_ref(), &batch).expect("flat columns");
+            let layout = written.layout(number);
+            let mut pieces = Pieces::default();
+            let length = layout.plan(&batch, &mut pieces).unwrap();
+            let cached = stored(layout, &pieces, length, Way::Cached);
+            assert_eq!(stored(layout, &pieces, length, Way::PastCaches), cached, "{rows} rows");
+        }
     }
 }

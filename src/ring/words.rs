@@ -108,6 +108,33 @@ fn store_run(words: &[AtomicU64], bytes: &[u8], way: Way) {
     }
 }
 
+/// Copies `from`, memory of this process's own, to the start of `words`, this way.
+///
+/// # Panics
+/// As [`store`].
+#[cfg(feature = "arrow")]
+pub fn copy_by(way: Way, words: &[AtomicU64], from: &[AtomicU64]) {
+    let words = &words[..from.len()];
+    let _ = way;
+    #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+    if from.len() >= LONG_WORDS {
+        let past_caches = if way == Way::PastCaches { LEAST_PAST_CACHES } else { usize::MAX };
+        // SAFETY: `words` has as many as `from`, and its atomics may be stored to through a shared reference.
+        return unsafe {
+            copy_long(
+                from.as_ptr().cast(),
+                words.as_ptr().cast_mut().cast(),
+                from.len(),
+                past_caches,
+            )
+        };
+    }
+    for (word, from) in words.iter().zip(from) {
+        // Relaxed, like all payload.
+        word.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
 /// Stores `bytes` from byte `offset` of `words` on, and leaves the bytes around them as they are.
 ///
 /// Only the writer may call this: it loads the words at the edges, stores them back merged, and no
