@@ -4,7 +4,7 @@
 use loom::sync::Arc;
 use loom::thread;
 use qadataswap::layout::{HoldTable, SlotTable};
-use qadataswap::ring::consume::{Cursor, Start};
+use qadataswap::ring::consume::{Cursor, Found, Start};
 use qadataswap::ring::hold::{self, EntryMask};
 use qadataswap::ring::publish::{Claim, Publisher};
 use qadataswap::ring::{Position, State};
@@ -20,16 +20,21 @@ fn begun(slots: usize, entries: usize) -> (Arc<HeapRing>, Publisher) {
     (ring, publisher)
 }
 
+/// Looks twice at a message that is leased through `entry`, and ends the lease.
+fn read_and_release(ring: &HeapRing, found: &Found<'_>, entry: usize) {
+    let n = found.position().get();
+    assert_eq!(ring.words(found), (n, n), "{LEASED}");
+    thread::yield_now();
+    assert_eq!(ring.words(found), (n, n), "{LEASED}");
+    hold::release(ring.entry_of(entry), 0);
+}
+
 /// Leases message 0 through `entry` and looks at it twice.
 fn leaseholder(ring: &HeapRing, entry: usize) {
     let Some(mut cursor) = Cursor::attach(ring, Start::Oldest, Position::new(0)) else { return };
     let floor = hold::begin_leasing(ring, ring, entry);
     let Some(found) = ring.lease(&mut cursor, entry, floor) else { return };
-    let n = found.position().get();
-    assert_eq!(ring.words(&found), (n, n), "{LEASED}");
-    thread::yield_now();
-    assert_eq!(ring.words(&found), (n, n), "{LEASED}");
-    hold::release(ring.entry_of(entry), 0);
+    read_and_release(ring, &found, entry);
 }
 
 /// A writer that tries so often to publish beside a leaseholder.
@@ -69,11 +74,7 @@ fn one_after_the_other(slots: usize, messages: u64) {
             for _ in 0..2 {
                 hold::lease_from(ring.entry_of(0), cursor.position());
                 let Some(found) = ring.lease(&mut cursor, 0, floor) else { return };
-                let n = found.position().get();
-                assert_eq!(ring.words(&found), (n, n), "{LEASED}");
-                thread::yield_now();
-                assert_eq!(ring.words(&found), (n, n), "{LEASED}");
-                hold::release(ring.entry_of(0), 0);
+                read_and_release(ring, &found, 0);
                 cursor.advance(&found);
             }
         }
@@ -120,11 +121,7 @@ fn an_entry_changes_hands(died_leasing: bool) {
             let floor = hold::begin_leasing(ring, ring, 0);
             hold::lease_from(ring.entry_of(0), cursor.position());
             let Some(found) = ring.lease(&mut cursor, 0, floor) else { return };
-            let n = found.position().get();
-            assert_eq!(ring.words(&found), (n, n), "{LEASED}");
-            thread::yield_now();
-            assert_eq!(ring.words(&found), (n, n), "{LEASED}");
-            hold::release(ring.entry_of(0), 0);
+            read_and_release(ring, &found, 0);
         }
     });
     publish(&mut publisher);

@@ -35,6 +35,15 @@ pub enum Way {
     PastCaches,
 }
 
+#[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+impl Way {
+    /// From how many bytes on a run goes past the caches.
+    #[inline(always)]
+    fn past_caches(self) -> usize {
+        if self == Self::PastCaches { LEAST_PAST_CACHES } else { usize::MAX }
+    }
+}
+
 /// Asks for the lines of `words` to be this core's, so that it can store to them soon.
 #[cfg(feature = "arrow")]
 #[inline(always)]
@@ -98,7 +107,7 @@ fn store_run(words: &[AtomicU64], bytes: &[u8], way: Way) {
                 chunks.as_ptr().cast(),
                 words.as_ptr().cast_mut().cast(),
                 chunks.len(),
-                if way == Way::PastCaches { LEAST_PAST_CACHES } else { usize::MAX },
+                way.past_caches(),
             )
         };
     }
@@ -118,14 +127,13 @@ pub fn copy_by(way: Way, words: &[AtomicU64], from: &[AtomicU64]) {
     let _ = way;
     #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
     if from.len() >= LONG_WORDS {
-        let past_caches = if way == Way::PastCaches { LEAST_PAST_CACHES } else { usize::MAX };
         // SAFETY: `words` has as many as `from`, and its atomics may be stored to through a shared reference.
         return unsafe {
             copy_long(
                 from.as_ptr().cast(),
                 words.as_ptr().cast_mut().cast(),
                 from.len(),
-                past_caches,
+                way.past_caches(),
             )
         };
     }
