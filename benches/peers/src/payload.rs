@@ -14,7 +14,9 @@ const HEAD: usize = 8;
 
 /// Messages of one size.
 pub struct Payload {
-    variants: Vec<Vec<u8>>,
+    /// One content after another, so that a message is found by adding up, not by asking memory.
+    contents: Vec<u8>,
+    size: usize,
     sums: Vec<u64>,
 }
 
@@ -22,9 +24,9 @@ impl Payload {
     /// Prepares messages of `size` bytes, a multiple of eight.
     pub fn new(size: usize) -> Self {
         assert!(size >= HEAD && size.is_multiple_of(8));
-        let variants: Vec<Vec<u8>> = (0..VARIANTS).map(|variant| contents(variant, size)).collect();
-        let sums = variants.iter().map(|variant| sum(&variant[HEAD..])).collect();
-        let mut payload = Self { variants, sums };
+        let contents: Vec<u8> = (0..VARIANTS).flat_map(|variant| contents(variant, size)).collect();
+        let sums = contents.chunks(size).map(|variant| sum(&variant[HEAD..])).collect();
+        let mut payload = Self { contents, size, sums };
         (0..VARIANTS as u64).for_each(|number| payload.stamp(number));
         payload
     }
@@ -35,18 +37,26 @@ impl Payload {
         // Ahead of time: a number that was stored just before would be in nobody's message yet, but in the store
         // buffer, and whoever copies by registers wider than that would be measured waiting for it.
         self.stamp(number + AHEAD);
-        &self.variants[number as usize % VARIANTS]
+        let at = self.start(number);
+        &self.contents[at..at + self.size]
     }
 
     #[inline(always)]
     fn stamp(&mut self, number: u64) {
-        self.variants[number as usize % VARIANTS][..HEAD].copy_from_slice(&number.to_ne_bytes());
+        let at = self.start(number);
+        self.contents[at..at + HEAD].copy_from_slice(&number.to_ne_bytes());
+    }
+
+    /// Where message `number` begins.
+    #[inline(always)]
+    fn start(&self, number: u64) -> usize {
+        number as usize % VARIANTS * self.size
     }
 
     /// Reads a message: its number.
     #[inline(always)]
     pub fn check(&self, message: &[u8]) -> Result<u64> {
-        if message.len() != self.variants[0].len() {
+        if message.len() != self.size {
             return Err(format!("a message of {} bytes arrived", message.len()).into());
         }
         let number = u64::from_ne_bytes(message[..HEAD].try_into()?);

@@ -78,11 +78,7 @@ impl Sender for QadsSender {
             return Ok(());
         }
         if let Ok(bytes) = <&[u8; size_of::<Small>()]>::try_from(message) {
-            let mut value: Small = [0; 5];
-            for (word, bytes) in value.iter_mut().zip(bytes.as_chunks().0) {
-                *word = u64::from_ne_bytes(*bytes);
-            }
-            self.writer().write_value(&value)?;
+            self.writer().write_value(bytes)?;
         } else {
             self.writer().write(message)?;
         }
