@@ -7,10 +7,10 @@ use super::held::HoldStats;
 use super::pace::Pace;
 use super::{OnSlowReader, Reservation, WriterOptions, WriterStats, check_fork, remove_objects};
 use crate::error::Result;
-use crate::layout::{ControlSegment, RingState, SlotTable};
+use crate::layout::{ControlSegment, DataSegment, RingState, Slot, SlotTable};
 use crate::name::RingName;
 use crate::ring::hold::EntryMask;
-use crate::ring::publish::Claim;
+use crate::ring::publish::{Claim, Publisher};
 use crate::ring::{Descriptor, MessageKind, wake, words};
 use crate::shm;
 use crate::sync::{AtomicU64, Ordering};
@@ -449,14 +449,17 @@ impl Inner {
     /// Publishes these bytes: at once if nothing is in the way, which is worked out with as few steps as can be.
     #[inline(always)]
     fn write(&mut self, descriptor: Descriptor, message: &[u8]) -> Result<()> {
-        if self.claim_at_once(descriptor, message.len()) {
-            let Ring { data, publisher, .. } = &mut self.ring;
+        if self.is_nothing_due(descriptor, message.len()) {
+            let Self { ring: Ring { data, publisher, .. }, control, holds, pace, .. } = self;
+            // Worked out once, before the fence of the claim, which nothing after it can begin before.
             let slot = data.slot(publisher.index());
-            let payload = &slot.payload[descriptor.first_word..];
-            self.pace.store(message.len(), |way| words::store_by(way, payload, message));
-            publisher.publish_slot(data, slot, descriptor, message.len() as u32);
-            self.after_publish(message.len());
-            return Ok(());
+            if claim_slot(data, slot, publisher, control, holds) {
+                let payload = &slot.payload[descriptor.first_word..];
+                pace.store(message.len(), |way| words::store_by(way, payload, message));
+                publisher.publish_slot(data, slot, descriptor, message.len() as u32);
+                self.after_publish(message.len());
+                return Ok(());
+            }
         }
         self.write_slowly(descriptor, message)
     }
@@ -464,24 +467,10 @@ impl Inner {
     /// [`claim`](Self::claim), if that is all there is to do and nothing is in the way; else it has to be called.
     #[inline(always)]
     pub(super) fn claim_at_once(&mut self, descriptor: Descriptor, len: usize) -> bool {
-        if !self.is_nothing_due(descriptor, len) {
-            return false;
-        }
+        let is_nothing_due = self.is_nothing_due(descriptor, len);
         let Ring { data, publisher, .. } = &mut self.ring;
-        if !data.identity().holds {
-            publisher.claim_unheld(data);
-            return true;
-        }
-        // Worked out before the fence of the claim, which nothing after it can begin before.
         let slot = data.slot(publisher.index());
-        match publisher.claim_slot(data, slot, &self.control, EntryMask::NONE) {
-            Claim::Claimed => true,
-            Claim::Skipped => {
-                self.holds.lease_skips += 1;
-                false
-            }
-            Claim::Gated(_) | Claim::Leased(_) => false,
-        }
+        is_nothing_due && claim_slot(data, slot, publisher, &self.control, &mut self.holds)
     }
 
     #[cold]
@@ -533,6 +522,29 @@ impl Inner {
             futex_wake_all(&live.wake_sequence);
             self.wakes += 1;
         }
+    }
+}
+
+/// Claims the next slot, which is this one, if nobody holds it.
+#[inline(always)]
+fn claim_slot(
+    data: &DataSegment,
+    slot: Slot<'_>,
+    publisher: &mut Publisher,
+    control: &ControlSegment,
+    holds: &mut HoldStats,
+) -> bool {
+    if !data.identity().holds {
+        publisher.claim_unheld(data);
+        return true;
+    }
+    match publisher.claim_slot(data, slot, control, EntryMask::NONE) {
+        Claim::Claimed => true,
+        Claim::Skipped => {
+            holds.lease_skips += 1;
+            false
+        }
+        Claim::Gated(_) | Claim::Leased(_) => false,
     }
 }
 

@@ -9,12 +9,13 @@ use crate::sync::{Ordering, Point, at, fence, is_missing};
 /// The writer's place in the ring, and what it knows of gates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publisher {
-    /// Position of the next publish.
+    /// Position of the next publish. All that a publish changes here: what follows from it is kept as a distance,
+    /// because each store in between makes the next fence wait for longer.
     next: Position,
-    /// Message sequence of the next publish.
-    sequence: u64,
-    /// `next % slot_count`, kept because a division costs more than a comparison.
-    index: u64,
+    /// Positions that its message sequence is behind (wrapping).
+    behind: u64,
+    /// Position whose slot is the first, in this lap of the ring (so that no division is needed).
+    lap_start: u64,
     gates: Gates,
 }
 
@@ -45,13 +46,14 @@ pub struct SlotFault {
 impl Publisher {
     /// A publisher that goes on at `next` with message number `sequence`.
     pub fn new<T: SlotTable>(table: &T, next: Position, sequence: u64) -> Self {
-        Self { next, sequence, index: next.index(table.slot_count()), gates: Gates::new() }
+        let behind = next.get().wrapping_sub(sequence);
+        Self { next, behind, lap_start: lap_start(table, next), gates: Gates::new() }
     }
 
     /// The same place in a segment with other slots.
     pub fn moved_to<T: SlotTable>(&self, table: &T) -> Self {
         let gates = self.gates.carried_over();
-        Self { index: self.next.index(table.slot_count()), gates, ..*self }
+        Self { lap_start: lap_start(table, self.next), gates, ..*self }
     }
 
     /// Position of the next publish.
@@ -60,20 +62,22 @@ impl Publisher {
     }
 
     /// Sequence of the next message: how many there have been.
+    #[inline(always)]
     pub fn sequence(&self) -> u64 {
-        self.sequence
+        self.next.get().wrapping_sub(self.behind)
     }
 
     /// Index of the slot of the next publish.
     #[inline(always)]
     pub fn index(&self) -> u64 {
-        self.index
+        self.next.get() - self.lap_start
     }
 
     /// Index of the slot after that.
     #[inline(always)]
     pub fn index_after<T: SlotTable>(&self, table: &T) -> u64 {
-        if self.index + 1 == table.slot_count() { 0 } else { self.index + 1 }
+        let after = self.index() + 1;
+        if after == table.slot_count() { 0 } else { after }
     }
 
     /// Whether this publisher gave up the entry at `index` while that was joining.
@@ -93,7 +97,7 @@ impl Publisher {
         holds: &H,
         given_up: EntryMask,
     ) -> Claim {
-        self.claim_slot(table, table.slot(self.index), holds, given_up)
+        self.claim_slot(table, table.slot(self.index()), holds, given_up)
     }
 
     /// [`claim`](Self::claim) for who has the next slot at hand.
@@ -126,13 +130,13 @@ impl Publisher {
         leasing: EntryMask,
     ) -> Claim {
         // Before anything is stored, so that a write that is refused has cost nobody a message.
-        let leased = hold::leased(table, holds, leasing, self.index);
+        let leased = hold::leased(table, holds, leasing, self.index());
         if !leased.is_empty() {
             return Claim::Leased(leased);
         }
         self.claim_unheld(table);
         fence(Point::L1, Ordering::SeqCst); // L1, pairs with L2
-        let leased = hold::leased(table, holds, leasing, self.index);
+        let leased = hold::leased(table, holds, leasing, self.index());
         if leased.is_empty() || is_missing(Point::L1Look) {
             return Claim::Claimed;
         }
@@ -187,7 +191,7 @@ impl Publisher {
     /// Takes the next slot without asking who holds it: for a ring where nobody can.
     #[inline(always)]
     pub fn claim_unheld<'t, T: SlotTable>(&self, table: &'t T) -> Slot<'t> {
-        let slot = table.slot(self.index);
+        let slot = table.slot(self.index());
         self.take(slot);
         slot
     }
@@ -207,29 +211,32 @@ impl Publisher {
     pub fn skip<T: SlotTable>(&mut self, table: &T) {
         // The head is read like payload, so that it is stored like payload.
         let head = if is_missing(Point::SkipWriting) {
-            table.slot(self.index).head
+            table.slot(self.index()).head
         } else {
             self.claim_unheld(table).head
         };
-        head.sequence.store(self.sequence, Ordering::Relaxed);
+        head.sequence.store(self.sequence(), Ordering::Relaxed);
         crash::point("skip: sequence stored");
         let ordering = at(Point::SkipRelease, Ordering::Release);
         head.generation.store(Generation::new(self.next, State::Skipped).word(), ordering); // W2
         crash::point("skip: skipped stored");
         self.step(table);
+        self.behind = self.behind.wrapping_add(1);
         self.announce_position(table);
     }
 
     #[inline(always)]
     fn step<T: SlotTable>(&mut self, table: &T) {
-        self.index = self.index_after(table);
         self.next = self.next.next();
+        if self.index() == table.slot_count() {
+            self.lap_start = self.next.get();
+        }
     }
 
     /// Publishes the message of `length` bytes stored into the claimed slot.
     #[inline(always)]
     pub fn publish<T: SlotTable>(&mut self, table: &T, descriptor: Descriptor, length: u32) {
-        self.publish_slot(table, table.slot(self.index), descriptor, length);
+        self.publish_slot(table, table.slot(self.index()), descriptor, length);
     }
 
     /// [`publish`](Self::publish) for who has the slot at hand.
@@ -243,7 +250,7 @@ impl Publisher {
     ) {
         crash::point("publish: payload stored");
         // Relaxed, like the payload: all of it is ordered by W2.
-        let (next, sequence) = (self.next, self.sequence);
+        let (next, sequence) = (self.next, self.sequence());
         slot.head.sequence.store(sequence, Ordering::Relaxed);
         slot.head.length.store(length, Ordering::Relaxed);
         slot.head.kind.store(descriptor.word(), Ordering::Relaxed);
@@ -254,7 +261,6 @@ impl Publisher {
         ); // W2, pairs with R1
         crash::point("publish: published stored");
         self.step(table);
-        self.sequence = sequence.wrapping_add(1);
         self.announce_position(table);
         crash::point("publish: announced");
     }
@@ -264,7 +270,7 @@ impl Publisher {
     pub fn announce_position<T: SlotTable>(&self, table: &T) {
         let live = table.live();
         // Release: whoever sees it sees the slot published before it (`consume::sequence_of_next`).
-        live.message_count.store(self.sequence, at(Point::W3, Ordering::Release)); // W3
+        live.message_count.store(self.sequence(), at(Point::W3, Ordering::Release)); // W3
         live.published.store(self.next.get(), at(Point::W3, Ordering::Release)); // W3, pairs with R3
     }
 
@@ -351,6 +357,11 @@ impl Publisher {
             expected: most,
         })
     }
+}
+
+/// The position of the first slot in the lap that `position` is of.
+fn lap_start<T: SlotTable>(table: &T, position: Position) -> u64 {
+    position.get() - position.index(table.slot_count())
 }
 
 /// The sequence at `next` as the slot `back` positions before it tells, if it is still there.
