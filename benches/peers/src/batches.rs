@@ -9,6 +9,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
+use arrow_schema::DataType;
 
 use crate::Result;
 use crate::channel::{Receiver, Sender};
@@ -23,6 +24,8 @@ const LARGE: usize = 100_000;
 /// Batches of one size.
 pub struct Batches {
     variants: Vec<RecordBatch>,
+    /// Of its columns.
+    types: Vec<DataType>,
     sums: Vec<u64>,
 }
 
@@ -38,8 +41,10 @@ impl Batches {
             let shared = |batch: RecordBatch| batch.with_schema(schema.clone());
             variants.map(shared).collect::<std::result::Result<_, _>>().expect("the same schema")
         };
-        let sums = variants.iter().map(sum).collect();
-        Self { variants, sums }
+        let schema = variants[0].schema();
+        let types: Vec<_> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+        let sums = variants.iter().map(|batch| sum(batch, &types)).collect();
+        Self { variants, types, sums }
     }
 
     /// Batch `number`.
@@ -50,7 +55,7 @@ impl Batches {
     /// Reads a batch, every column of it, and says which of those prepared it is; probably that of `number`.
     #[inline(always)]
     pub fn check(&self, batch: &RecordBatch, number: u64) -> Result<usize> {
-        let (sum, likely) = (sum(batch), number as usize % self.variants.len());
+        let (sum, likely) = (sum(batch, &self.types), number as usize % self.variants.len());
         if sum == self.sums[likely] {
             return Ok(likely);
         }
@@ -86,28 +91,35 @@ fn whole(rows: usize, variant: usize) -> RecordBatch {
 }
 
 /// A figure that every byte of the batch goes into.
-fn sum(batch: &RecordBatch) -> u64 {
+fn sum(batch: &RecordBatch, types: &[DataType]) -> u64 {
+    assert_eq!(batch.num_columns(), types.len());
     let mut sum = batch.num_rows() as u64;
-    for column in batch.columns() {
-        sum = sum.rotate_left(7).wrapping_add(sum_of(column.as_ref()));
+    for (column, data_type) in batch.columns().iter().zip(types) {
+        sum = sum.rotate_left(7).wrapping_add(sum_of(column.as_ref(), data_type));
     }
     sum
 }
 
-fn sum_of(column: &dyn Array) -> u64 {
+/// Of a column whose type is known, as whoever reads a batch knows it.
+fn sum_of(column: &dyn Array, data_type: &DataType) -> u64 {
     let add = |sum: u64, value: u64| sum.wrapping_add(value);
-    let values = if let Some(ints) = column.as_primitive_opt::<Int64Type>() {
-        ints.values().iter().map(|value| *value as u64).fold(0, add)
-    } else if let Some(floats) = column.as_primitive_opt::<Float64Type>() {
-        floats.values().iter().map(|value| value.to_bits()).fold(0, add)
-    } else if let Some(texts) = column.as_string_opt::<i32>() {
-        let ends = texts.value_offsets();
-        let bytes = &texts.value_data()[ends[0] as usize..ends[ends.len() - 1] as usize];
-        bytes.iter().map(|byte| u64::from(*byte)).fold(0, add)
-    } else if let Some(bits) = column.as_boolean_opt() {
-        bits.values().count_set_bits() as u64
-    } else {
-        unreachable!("the batch has no other types")
+    let values = match data_type {
+        DataType::Int64 => {
+            let ints = column.as_primitive::<Int64Type>();
+            ints.values().iter().map(|value| *value as u64).fold(0, add)
+        }
+        DataType::Float64 => {
+            let floats = column.as_primitive::<Float64Type>();
+            floats.values().iter().map(|value| value.to_bits()).fold(0, add)
+        }
+        DataType::Utf8 => {
+            let texts = column.as_string::<i32>();
+            let ends = texts.value_offsets();
+            let bytes = &texts.value_data()[ends[0] as usize..ends[ends.len() - 1] as usize];
+            bytes.iter().map(|byte| u64::from(*byte)).fold(0, add)
+        }
+        DataType::Boolean => column.as_boolean().values().count_set_bits() as u64,
+        other => unreachable!("the batch has no column of type {other}"),
     };
     values.wrapping_add((column.null_count() as u64) << 32)
 }
