@@ -21,6 +21,7 @@ mod process;
 mod report;
 mod results;
 mod run;
+mod say;
 mod spec;
 mod table;
 mod targets;
@@ -79,7 +80,7 @@ fn main() -> std::process::ExitCode {
         Some(Command::Worker { spec }) => worker::run(spec),
         Some(Command::Check { file }) => check::check(file),
         Some(Command::List) => {
-            println!("{}", plan::benches().join("\n"));
+            say::line(plan::benches().join("\n"));
             Ok(())
         }
         None => measure_all(&args),
@@ -87,7 +88,7 @@ fn main() -> std::process::ExitCode {
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say::problem(format_args!("error: {error}"));
             std::process::ExitCode::FAILURE
         }
     }
@@ -120,18 +121,18 @@ fn measure_all(args: &Args) -> Result<()> {
     }
     let rounds = groups.iter().map(|group| group.rounds).max().unwrap_or(0);
     let machine = machine::describe(scale.name(), rounds);
-    println!("{}\n", machine.join("\n"));
+    say::line(machine.join("\n") + "\n");
     let mut all = Vec::new();
     let mut tables = Vec::new();
     for group in groups {
         let results = measure(&mut bench, group)?;
         let table = report::table(&results);
-        println!("{}", table.text());
+        say::line(table.text());
         tables.push(table);
         all.push(results);
     }
     let targets = targets::table(&all);
-    println!("{}", targets.text());
+    say::line(targets.text());
     write(args, &all, &machine, &targets, &tables)
 }
 
@@ -179,6 +180,11 @@ fn write(
         let _ = writeln!(text, "{}", table.markdown());
     }
     std::fs::write(out.join("figures.md"), text)?;
-    println!("{} and {} plots are in {}", results.display(), plots.len(), out.display());
+    say::line(format_args!(
+        "{} and {} plots are in {}",
+        results.display(),
+        plots.len(),
+        out.display()
+    ));
     Ok(())
 }

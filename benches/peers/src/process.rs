@@ -131,7 +131,8 @@ pub fn tell(outcome: &Outcome) -> Result<()> {
 
 /// In a worker: tells that a step is done, and waits until all others are that far.
 pub fn step(done: &str) -> Result<()> {
-    println!("{done}");
+    // The parent reads it through a pipe: who cannot be told is to end.
+    writeln!(std::io::stdout(), "{done}")?;
     std::io::stdout().flush()?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;

@@ -11,7 +11,7 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 use crate::batches::Batches;
 use crate::modes::STEPS;
 use crate::spec::{ChannelFds, Impl, Load, Mode, Outcome, Spec};
-use crate::{Result, board, process};
+use crate::{Result, board, process, say};
 
 /// Begins the names of all that is made here; a process id follows.
 const PREFIX: &str = "qads-peers-";
@@ -123,7 +123,7 @@ impl Drop for Bench {
     fn drop(&mut self) {
         clear_up(&own_prefix());
         if let Err(error) = std::fs::remove_dir_all(&self.scratch) {
-            eprintln!("{} is left: {error}", self.scratch.display());
+            say::problem(format_args!("{} is left: {error}", self.scratch.display()));
         }
     }
 }
@@ -190,13 +190,13 @@ fn clear_up(prefix: &str) {
         if name.starts_with(prefix)
             && let Err(error) = qadataswap::unlink(&name)
         {
-            eprintln!("the ring {name} is left: {error}");
+            say::problem(format_args!("the ring {name} is left: {error}"));
         }
     }
     let memory = Path::new("/dev/shm");
     for name in files_in(memory).iter().filter(|name| name.starts_with(prefix)) {
         if let Err(error) = std::fs::remove_file(memory.join(name)) {
-            eprintln!("{name} is left in {}: {error}", memory.display());
+            say::problem(format_args!("{name} is left in {}: {error}", memory.display()));
         }
     }
 }
@@ -216,7 +216,7 @@ fn clear_up_after_the_dead(target: &Path) {
         if name.strip_prefix(SCRATCH).is_some_and(is_dead)
             && let Err(error) = std::fs::remove_dir_all(target.join(&name))
         {
-            eprintln!("{name} is left: {error}");
+            say::problem(format_args!("{name} is left: {error}"));
         }
     }
 }

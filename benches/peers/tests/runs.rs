@@ -1,4 +1,5 @@
-//! A run whose worker dies ends with an error and leaves nothing; a results file that is not as documented is refused.
+//! Runs of the real program: what they leave in their folder, and what becomes of one that nobody reads or that loses a
+//! worker. A results file that is not as documented is refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -84,4 +85,35 @@ fn a_worker_that_dies_ends_the_run() {
         assert_eq!(left(&out, ""), None, "results or a scratch folder are left");
         fs::remove_dir_all(out).expect("removed");
     }
+}
+
+/// A run of a part, whose figures mean nothing.
+fn once(out: &Path, parts: &[&str]) -> Command {
+    let mut command = Command::new(PEERS);
+    command.args(["--once", "--out"]).arg(out).args(parts);
+    command
+}
+
+const PIPE: [&str; 4] = ["--bench", "bytes-ping-pong", "--impl", "pipe"];
+
+/// What writes to it is told that nobody reads.
+fn closed() -> Stdio {
+    let (reading, writing) = std::io::pipe().expect("a pipe");
+    drop(reading);
+    writing.into()
+}
+
+#[test]
+fn results_are_written_where_nobody_reads_the_tables() {
+    let out = folder("closed");
+    let status = once(&out, &PIPE).stdout(closed()).stderr(closed()).status().expect("runs");
+    assert_eq!(status.code(), Some(0));
+    for file in ["results.json", "figures.md", "latency-against-size.svg"] {
+        assert!(out.join(file).exists(), "{file} is missing");
+    }
+    fs::remove_dir_all(&out).expect("removed");
+    // An error that cannot be told is still one, not a panic.
+    let mut check = Command::new(PEERS);
+    let status = check.arg("check").arg(&out).stderr(closed()).status().expect("runs");
+    assert_eq!(status.code(), Some(1));
 }

@@ -7,6 +7,7 @@ use super::slots;
 use crate::Result;
 use crate::batches::{BatchReceiver, BatchSender};
 use crate::channel::{Channel, Link, Receiver, Sender};
+use crate::say;
 use crate::spec::{Impl, Mode};
 
 /// The longest wait for a message; the run is over long before.
@@ -63,7 +64,7 @@ impl QadsSender {
 impl Drop for QadsSender {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.writer.take().map(Writer::unlink) {
-            eprintln!("a ring is left: {error}");
+            say::problem(format_args!("a ring is left: {error}"));
         }
     }
 }
