@@ -104,21 +104,7 @@ fn measure_all(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&args.out)
         .map_err(|error| format!("cannot make the folder {}: {error}", args.out.display()))?;
     let mut bench = Bench::new(&args.out, clock::ns_per_tick())?;
-    let wanted = |group: &Group| {
-        let name = group.bench();
-        args.bench.is_empty() || args.bench.iter().any(|part| name.contains(part.as_str()))
-    };
-    let mut groups = plan::plan(scale, bench.cores, &args.implementations);
-    groups.retain(wanted);
-    if groups.is_empty() {
-        return Err(
-            format!(
-                "nothing to measure: no bench has such a name and such an implementation; benches are: {}",
-                plan::benches().join(", ")
-            )
-            .into()
-        );
-    }
+    let groups = plan::choose(scale, bench.cores, &args.bench, &args.implementations)?;
     let rounds = groups.iter().map(|group| group.rounds).max().unwrap_or(0);
     let machine = machine::describe(scale.name(), rounds);
     say::line(machine.join("\n") + "\n");

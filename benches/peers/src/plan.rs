@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use crate::Result;
 use crate::impls::{BRIDGING_SLOTS, FEW_SLOTS};
 use crate::run::Run;
 use crate::spec::{Impl, Load, Mode};
@@ -49,18 +50,43 @@ impl Group {
 
 const SIZES: [usize; 4] = [40, 1 << 10, 8 << 10, 64 << 10];
 
-/// All groups, with only the implementations asked for (all if none is).
-pub fn plan(scale: Scale, cores: usize, only: &[Impl]) -> Vec<Group> {
+/// The groups whose bench has one of these `parts` in its name, with only these implementations; all if none is named.
+/// What is named must be there.
+pub fn choose(scale: Scale, cores: usize, parts: &[String], only: &[Impl]) -> Result<Vec<Group>> {
+    let mut groups = plan(scale, cores);
+    if let Some(part) = parts.iter().find(|part| !benches().iter().any(|name| name.contains(*part)))
+    {
+        let there_are = benches().join(", ");
+        return Err(format!("no bench has {part:?} in its name; there are {there_are}").into());
+    }
+    groups
+        .retain(|group| parts.is_empty() || parts.iter().any(|part| group.bench().contains(part)));
+    let runs = || groups.iter().flat_map(|group| &group.runs);
+    if let Some(missing) = only.iter().find(|one| !runs().any(|run| run.implementation == **one)) {
+        let mut there_are: Vec<_> = runs().map(|run| run.implementation).collect();
+        there_are.sort();
+        there_are.dedup();
+        let there_are: Vec<_> = there_are.into_iter().map(Impl::name).collect();
+        let (missing, there_are) = (missing.name(), there_are.join(", "));
+        return Err(format!("none of these benches has {missing}; they have {there_are}").into());
+    }
+    if !only.is_empty() {
+        for group in &mut groups {
+            group.runs.retain(|run| only.contains(&run.implementation));
+        }
+        groups.retain(|group| !group.runs.is_empty());
+    }
+    Ok(groups)
+}
+
+/// All groups.
+fn plan(scale: Scale, cores: usize) -> Vec<Group> {
     use Impl::*;
     let mut groups = Vec::new();
     let mut add = |mode, load, readers, implementations: &[Impl]| {
-        let wanted = |one: &&Impl| only.is_empty() || only.contains(one);
-        let runs =
-            implementations.iter().filter(wanted).map(|one| run(scale, mode, load, readers, *one));
-        let runs: Vec<_> = runs.collect();
-        if !runs.is_empty() {
-            groups.push(Group { mode, load, readers, rounds: rounds(scale, load), runs });
-        }
+        let runs = implementations.iter().map(|one| run(scale, mode, load, readers, *one));
+        let (rounds, runs) = (rounds(scale, load), runs.collect());
+        groups.push(Group { mode, load, readers, rounds, runs });
     };
     let carried = [Qadataswap, QadataswapReadOnly, QadataswapInPlace, Iceoryx2, Shaq, Socket, Pipe];
     let bytes = [&[Raw, Memcpy], &carried[..]].concat();
@@ -108,7 +134,7 @@ pub fn plan(scale: Scale, cores: usize, only: &[Impl]) -> Vec<Group> {
 
 /// Names that a filter can be compared with.
 pub fn benches() -> Vec<String> {
-    let mut names: Vec<_> = plan(Scale::Once, 2, &[]).iter().map(Group::bench).collect();
+    let mut names: Vec<_> = plan(Scale::Once, 2).iter().map(Group::bench).collect();
     names.dedup();
     names.sort();
     names.dedup();

@@ -117,3 +117,22 @@ fn results_are_written_where_nobody_reads_the_tables() {
     let status = check.arg("check").arg(&out).stderr(closed()).status().expect("runs");
     assert_eq!(status.code(), Some(1));
 }
+
+#[test]
+fn what_is_named_must_be_there() {
+    let out = folder("named");
+    let refused: [(&[&str], &[&str]); 3] = [
+        (&["--bench", "wake", "--bench", "chess"], &["\"chess\"", "bytes-ping-pong", "wake"]),
+        (&["--bench", "wake", "--impl", "pipe", "--impl", "shaq"], &["has shaq", "futex", "pipe"]),
+        (&["--impl", "chess"], &["'chess'", "qadataswap"]),
+    ];
+    for (parts, expected) in refused {
+        let output = once(&out, parts).output().expect("runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{parts:?}");
+        for part in expected {
+            assert!(said.contains(part), "{parts:?}: {said}");
+        }
+    }
+    fs::remove_dir_all(out).expect("removed");
+}
