@@ -190,12 +190,12 @@ bench-once: ffi-cost
 	$(MAKE) bench-peers BENCH="--once --out $(ONCE_OUT)"
 	$(CARGO) run $(LOCKED) $(PEERS) --release --quiet -- check $(ONCE_OUT)/results.json
 
-# What the last run wrote, for docs/performance.md.
+# What the last run wrote, for docs/performance.md: its figures, and the plots that they show.
 bench-docs:
 	test -f target/bench/figures.md
 	mkdir -p docs/performance
 	rm -f docs/performance/*
-	cp target/bench/*.svg target/bench/figures.md docs/performance/
+	cd target/bench && cp figures.md $$(sed -n 's/^!\[.*\](\(.*\.svg\))$$/\1/p' figures.md) "$(CURDIR)/docs/performance/"
 
 # Real rings, and the real program in a terminal of its own. Built in one go, so that nothing is built twice for the
 # sake of the picture; PROFILE=dev takes the build of the tests.

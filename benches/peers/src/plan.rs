@@ -36,15 +36,20 @@ pub struct Group {
 impl Group {
     /// Its name for filters and in results.
     pub fn bench(&self) -> String {
-        match (self.mode, self.load) {
-            (Mode::PingPong | Mode::OpenLoop | Mode::Throughput, Load::Bytes(_)) => {
-                format!("bytes-{}", self.mode.name())
-            }
-            (Mode::PingPong | Mode::OpenLoop, Load::Rows(_)) => {
-                format!("arrow-{}", self.mode.name())
-            }
-            _ => self.mode.name(),
+        bench(self.mode, self.load)
+    }
+}
+
+/// The name of a mode with a load.
+pub fn bench(mode: Mode, load: Load) -> String {
+    match (mode, load) {
+        (Mode::PingPong | Mode::OpenLoop | Mode::Throughput, Load::Bytes(_)) => {
+            format!("bytes-{}", mode.name())
         }
+        (Mode::PingPong | Mode::OpenLoop | Mode::Throughput, Load::Rows(_)) => {
+            format!("arrow-{}", mode.name())
+        }
+        _ => mode.name(),
     }
 }
 

@@ -6,6 +6,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use crate::Result;
+use crate::plan::bench;
 use crate::results::{Results, Series};
 use crate::spec::{Impl, Load, Mode};
 
@@ -26,7 +27,8 @@ struct Plot {
     lines: Vec<(Impl, Points)>,
 }
 
-/// Draws all for which there are figures into `folder`; the files' names.
+/// Draws all for which there are figures into `folder`; the files' names. Those of the others that an earlier run has
+/// left there are removed, so that all files are of one run.
 pub fn draw(results: &[Results], folder: &Path) -> Result<Vec<String>> {
     let mut plots = Vec::new();
     for (load, name) in [
@@ -35,8 +37,7 @@ pub fn draw(results: &[Results], folder: &Path) -> Result<Vec<String>> {
         (Load::Rows(1), "cdf-arrow-1-row"),
     ] {
         for (mode, suffix) in [(Mode::PingPong, "ping-pong"), (Mode::OpenLoop, "open-loop")] {
-            let group = results.iter().find(|one| one.group.mode == mode && one.group.load == load);
-            plots.extend(group.map(|group| (format!("{name}-{suffix}"), distribution(group))));
+            plots.push((format!("{name}-{suffix}"), distribution(results, mode, load)));
         }
     }
     plots.push(("latency-against-size".to_owned(), against_size(results)));
@@ -44,15 +45,21 @@ pub fn draw(results: &[Results], folder: &Path) -> Result<Vec<String>> {
         plots.push((format!("throughput-{size}"), throughput(results, size)));
     }
     let mut names = Vec::new();
-    for (name, plot) in plots.iter().filter(|(_, plot)| !plot.lines.is_empty()) {
+    for (name, plot) in plots {
         let file = format!("{name}.svg");
-        plot.draw(&folder.join(&file))?;
-        names.push(file);
+        if !plot.lines.is_empty() {
+            plot.draw(&folder.join(&file))?;
+            names.push(file);
+        } else if let Err(error) = std::fs::remove_file(folder.join(&file))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(format!("cannot remove {file} of an earlier run: {error}").into());
+        }
     }
     Ok(names)
 }
 
-fn distribution(group: &Results) -> Plot {
+fn distribution(results: &[Results], mode: Mode, load: Load) -> Plot {
     let points = |series: &Series| -> Points {
         let Some(all) = series.all() else { return Vec::new() };
         let (total, ways) = (all.len() as f64, series.ways());
@@ -74,9 +81,11 @@ fn distribution(group: &Results) -> Plot {
         }
         points
     };
+    let group = results.iter().filter(|one| one.group.mode == mode && one.group.load == load);
+    let series = group.flat_map(|group| &group.series);
     Plot {
-        title: group.group.bench()
-            + match group.group.load {
+        title: bench(mode, load)
+            + match load {
                 Load::Bytes(40) => ", 40 bytes",
                 Load::Bytes(_) => ", 8 KiB",
                 Load::Rows(_) => ", 1 row x 8 columns",
@@ -84,7 +93,7 @@ fn distribution(group: &Results) -> Plot {
             + ": one message in y is slower than x",
         x: "nanoseconds",
         y: "one in",
-        lines: lines(group.series.iter().map(|series| (series.run.implementation, points(series)))),
+        lines: lines(series.map(|series| (series.run.implementation, points(series)))),
     }
 }
 

@@ -136,3 +136,23 @@ fn what_is_named_must_be_there() {
     }
     fs::remove_dir_all(out).expect("removed");
 }
+
+#[test]
+fn plots_of_an_earlier_run_do_not_stay() {
+    let out = folder("earlier");
+    let (earlier, mine) = (out.join("throughput-40.svg"), out.join("mine.svg"));
+    for file in [&earlier, &mine, &out.join("latency-against-size.svg")] {
+        fs::write(file, "of an earlier run").expect("written");
+    }
+    assert!(once(&out, &PIPE).stdout(Stdio::null()).status().expect("runs").success());
+    assert!(!earlier.exists() && mine.exists());
+    let figures = fs::read_to_string(out.join("figures.md")).expect("read");
+    for entry in fs::read_dir(&out).expect("listed").flatten() {
+        let name = entry.file_name().into_string().expect("a name");
+        if name.ends_with(".svg") && name != "mine.svg" {
+            assert!(figures.contains(&format!("]({name})")), "{name} is not shown");
+            assert!(fs::read_to_string(entry.path()).expect("read").contains("<svg"), "{name}");
+        }
+    }
+    fs::remove_dir_all(out).expect("removed");
+}
