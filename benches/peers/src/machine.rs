@@ -1,8 +1,9 @@
-//! The machine, as far as it matters for figures.
+//! The machine and what is measured on it, as far as it matters for figures.
 
 use std::fs;
+use std::process::Command;
 
-/// Lines about processor, cores, kernel, frequency and virtualisation.
+/// Lines about processor, cores, kernel, frequency and virtualisation, versions and commit.
 pub fn describe(scale: &str, rounds: usize) -> Vec<String> {
     let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).ok();
     let info = read("/proc/cpuinfo").unwrap_or_default();
@@ -11,7 +12,7 @@ pub fn describe(scale: &str, rounds: usize) -> Vec<String> {
         info.lines().any(|line| line.starts_with("flags") && line.contains(" hypervisor"));
     let load = read("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default().to_owned();
-    vec![
+    let mut lines = vec![
         qadataswap_bench::machine(),
         format!(
             "{}; frequency governor: {}; load when begun: {load}",
@@ -28,7 +29,18 @@ pub fn describe(scale: &str, rounds: usize) -> Vec<String> {
             version("shaq"),
             version("arrow-ipc"),
         ),
-    ]
+    ];
+    lines.extend(commit().map(|commit| format!("commit {commit}")));
+    lines
+}
+
+/// The commit that is checked out here, if it is one, and whether anything was changed since.
+fn commit() -> Option<String> {
+    let here = env!("CARGO_MANIFEST_DIR");
+    let describe = ["-C", here, "describe", "--always", "--long", "--dirty"];
+    let output = Command::new("git").args(describe).output().ok()?;
+    let commit = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+    (output.status.success() && !commit.is_empty()).then_some(commit)
 }
 
 /// The version of a package in this crate's lock file.

@@ -127,20 +127,14 @@ impl Targets<'_> {
         let figure = |name: &str| group.and_then(|group| group.of(Impl::Qadataswap)?.figure(name));
         let of = |one: &str, other: &str| Some(figure(one)? / figure(other)?);
         let write = of("write", "memcpy to shared");
-        let (reused, fresh) = (of("read", "memcpy"), of("read", "memcpy to new memory"));
+        let read = of("read", "memcpy");
         let place = figure("read in place, unchecked").map(|ns| ns / 1e3);
         let checked = figure("read in place").map(|ns| ns / 1e3);
         self.add("64 MiB batch, write to memcpy", Wanted::AtMost(1.1), write, "x");
         self.add(
-            "64 MiB batch, copied read to memcpy into new memory",
-            Wanted::AtMost(1.15),
-            fresh,
-            "x",
-        );
-        self.add(
             "64 MiB batch, copied read to memcpy into memory used before",
             Wanted::AtMost(1.15),
-            reused,
+            read,
             "x",
         );
         self.add(

@@ -156,3 +156,22 @@ fn plots_of_an_earlier_run_do_not_stay() {
     }
     fs::remove_dir_all(out).expect("removed");
 }
+
+#[test]
+fn figures_tell_the_commit() {
+    let out = folder("commit");
+    assert!(once(&out, &PIPE).stdout(Stdio::null()).status().expect("runs").success());
+    let figures = fs::read_to_string(out.join("figures.md")).expect("read");
+    let told: Vec<_> = figures.lines().filter_map(|line| line.strip_prefix("* commit ")).collect();
+    let here = env!("CARGO_MANIFEST_DIR");
+    let git = Command::new("git").args(["-C", here, "rev-parse", "--short", "HEAD"]).output();
+    match git.ok().filter(|output| output.status.success()) {
+        Some(output) => {
+            let head = String::from_utf8(output.stdout).expect("text");
+            assert!(told.len() == 1 && told[0].contains(head.trim()), "{told:?}, not {head}");
+        }
+        // Sources without their history.
+        None => assert!(told.is_empty(), "{told:?}"),
+    }
+    fs::remove_dir_all(out).expect("removed");
+}
