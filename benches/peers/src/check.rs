@@ -9,13 +9,14 @@ use crate::Result;
 /// Fields of every object.
 const TEXTS: [&str; 4] = ["bench", "group", "impl", "mode"];
 /// Fields that are numbers where they are there.
-const NUMBERS: [&str; 13] = [
+const NUMBERS: [&str; 14] = [
     "payload_bytes",
     "rows",
     "readers",
     "idle_readers",
     "floor_ratio",
     "lost_share",
+    "samples",
     "p50_ns",
     "p99_ns",
     "p999_ns",
@@ -26,6 +27,8 @@ const NUMBERS: [&str; 13] = [
 ];
 /// Ascending.
 const LATENCIES: [&str; 4] = ["p50_ns", "p99_ns", "p999_ns", "max_ns"];
+/// Percentiles that are there if there are so many samples, and only then.
+const PERCENTILES: [(&str, f64); 2] = [("p99_ns", 1_000.0), ("p999_ns", 10_000.0)];
 
 /// Fails with what is wrong.
 pub fn check(file: &Path) -> Result<()> {
@@ -55,7 +58,7 @@ fn check_one(record: &Map<String, Value>) -> Result<(), String> {
         }
     }
     let needed: &[&str] = match record["mode"].as_str() {
-        Some("ping-pong" | "open-loop" | "wake") => &LATENCIES,
+        Some("ping-pong" | "open-loop" | "wake") => &["samples", "p50_ns", "max_ns"],
         Some("throughput" | "publish") => {
             &["payload_bytes", "readers", "msgs_per_s", "bytes_per_s"]
         }
@@ -66,6 +69,15 @@ fn check_one(record: &Map<String, Value>) -> Result<(), String> {
         LATENCIES.iter().filter_map(|name| record.get(*name)?.as_f64()).collect();
     if !latencies.is_sorted() {
         return Err(format!("of {} one is less than the one before", LATENCIES.join(", ")));
+    }
+    if let Some(samples) = record.get("samples").and_then(Value::as_f64) {
+        let is_wrong =
+            |(name, from): &&(&str, f64)| record.contains_key(*name) != (samples >= *from);
+        if let Some((name, from)) = PERCENTILES.iter().find(is_wrong) {
+            return Err(format!(
+                "{name} is to be there from {from} samples on, of which there are {samples}"
+            ));
+        }
     }
     match needed.iter().chain(&["repetitions"]).find(|name| !record.contains_key(**name)) {
         Some(name) => Err(format!("{name} is missing")),

@@ -166,7 +166,6 @@ fn run(scale: Scale, mode: Mode, load: Load, readers: usize, implementation: Imp
         (Mode::Throughput, _) => 50_000,
         (Mode::Wake, _) => 10_000,
         (Mode::Allocations, _) => 10_000,
-        (Mode::OpenLoop, Load::Rows(10_000..)) => 500,
         (_, Load::Rows(10_000..)) => 1_000,
         (Mode::OpenLoop, _) => 10_000,
         (_, Load::Bytes(65_536..)) => 5_000,
@@ -189,9 +188,9 @@ fn run(scale: Scale, mode: Mode, load: Load, readers: usize, implementation: Imp
     // Below what any of the implementations can do, so that a queue that grows tells of a pause.
     let interval_ns = match load {
         Load::Bytes(..=8192) => 20_000,
-        Load::Bytes(_) => 100_000,
+        Load::Bytes(_) => 75_000,
         Load::Rows(..1000) => 50_000,
-        Load::Rows(_) => 1_000_000,
+        Load::Rows(_) => 500_000,
     };
     Run {
         mode,

@@ -106,7 +106,7 @@ fn against_size(results: &[Results]) -> Plot {
     let points = |implementation| {
         let groups = results.iter().filter(|one| one.group.mode == Mode::PingPong);
         let point = |group: &Results| match group.group.load {
-            Load::Bytes(bytes) => Some((bytes as f64, group.of(implementation)?.quantile(0.5)?)),
+            Load::Bytes(bytes) => Some((bytes as f64, group.of(implementation)?.p50()?)),
             Load::Rows(_) => None,
         };
         (implementation, groups.filter_map(point).collect())

@@ -1,5 +1,6 @@
 //! The tables of a run.
 
+use crate::modes::sides;
 use crate::results::{Results, Series};
 use crate::spec::{Impl, Load, Mode};
 use crate::table::{Table, ratio, size, time};
@@ -9,7 +10,8 @@ pub fn table(results: &Results) -> Table {
     let mut table = match results.group.mode {
         Mode::PingPong | Mode::OpenLoop | Mode::Wake => latencies(results),
         Mode::Throughput | Mode::Publish => rates(results),
-        Mode::Sides | Mode::Allocations => figures(results),
+        Mode::Sides => sides(results),
+        Mode::Allocations => allocations(results),
     };
     if results.series.iter().any(|series| series.crowded) {
         let processes = 1 + results.group.readers;
@@ -55,7 +57,7 @@ fn title(results: &Results) -> String {
     format!("{}: {load}{what}{}", results.group.bench(), interval.unwrap_or_default())
 }
 
-/// What ratios to peers are taken from.
+/// What ratios are taken to.
 fn ours(results: &Results) -> Option<&Series> {
     results.of(Impl::Qadataswap)
 }
@@ -63,7 +65,7 @@ fn ours(results: &Results) -> Option<&Series> {
 fn latencies(results: &Results) -> Table {
     let floor = results.floor();
     let row = |series: &Series| {
-        let at = |quantile| series.quantile(quantile).map_or("-".to_owned(), time);
+        let told = |ns: Option<f64>| ns.map_or("-".to_owned(), time);
         let lost = if series.lost() > 0.0 {
             format!("{:.2} %", 100.0 * series.lost())
         } else {
@@ -71,10 +73,10 @@ fn latencies(results: &Results) -> Table {
         };
         vec![
             series.run.implementation.name(),
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            at(1.0),
+            told(series.p50()),
+            told(series.percentile(99.0)),
+            told(series.percentile(99.9)),
+            told(series.max()),
             ratio(floor.and_then(|floor| series.latency_ratio(floor))),
             ratio(ours(results).and_then(|ours| series.latency_ratio(ours))),
             lost,
@@ -89,6 +91,11 @@ fn latencies(results: &Results) -> Table {
 }
 
 fn rates(results: &Results) -> Table {
+    let mut head = vec!["", "messages", "bytes", "each", "to qadataswap"];
+    // A lossy ring's rate is no measure for what loses nothing where its readers do not keep up.
+    let lossless = results.of(Impl::QadataswapLossless);
+    head.extend(lossless.map(|_| "to lossless"));
+    head.push("lost");
     let row = |series: &Series| {
         let rate = series.rate();
         let bytes = rate.map(|rate| match series.run.load {
@@ -99,18 +106,20 @@ fn rates(results: &Results) -> Table {
             0 => series.run.implementation.name(),
             idle => format!("{}, {idle} idle readers", series.run.implementation.name()),
         };
-        vec![
+        let mut row = vec![
             name,
             rate.map_or("-".to_owned(), |rate| format!("{:.2} M/s", rate / 1e6)),
             bytes.unwrap_or_default(),
             rate.map_or("-".to_owned(), |rate| time_exactly(1e9 / rate)),
             ratio(ours(results).and_then(|ours| series.rate_ratio(ours))),
-            format!("{:.1} %", 100.0 * series.lost()),
-        ]
+        ];
+        row.extend(lossless.map(|lossless| ratio(series.rate_ratio(lossless))));
+        row.push(format!("{:.1} %", 100.0 * series.lost()));
+        row
     };
     Table {
         title: title(results),
-        head: vec!["", "messages", "bytes", "each", "to qadataswap", "lost"],
+        head,
         rows: results.series.iter().map(row).collect(),
         remarks: Vec::new(),
     }
@@ -121,14 +130,27 @@ fn time_exactly(ns: f64) -> String {
     if ns < 100.0 { format!("{ns:.1} ns") } else { time(ns) }
 }
 
-fn figures(results: &Results) -> Table {
-    let counts = results.group.mode == Mode::Allocations;
-    let mut rows = Vec::new();
-    for series in &results.series {
-        for (name, figure) in series.named() {
-            rows.push(vec![name, if counts { format!("{figure}") } else { time(figure) }]);
-        }
-    }
-    let head = vec!["", if counts { "allocations" } else { "time" }];
+fn sides(results: &Results) -> Table {
+    let row = |series: &Series, name: String, figure| {
+        let to_memcpy = series.figure_ratio(&name, sides::memcpy_of(&name));
+        vec![name, time(figure), ratio(to_memcpy)]
+    };
+    figures(results, vec!["", "time", "to memcpy"], row)
+}
+
+fn allocations(results: &Results) -> Table {
+    figures(results, vec!["", "allocations"], |_, name, figure| vec![name, figure.to_string()])
+}
+
+fn figures(
+    results: &Results,
+    head: Vec<&'static str>,
+    row: impl Fn(&Series, String, f64) -> Vec<String>,
+) -> Table {
+    let row = &row;
+    let rows_of = |series| {
+        Series::named(series).into_iter().map(move |(name, figure)| row(series, name, figure))
+    };
+    let rows = results.series.iter().flat_map(rows_of).collect();
     Table { title: title(results), head, rows, remarks: Vec::new() }
 }

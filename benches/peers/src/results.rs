@@ -10,6 +10,9 @@ use crate::report;
 use crate::run::Run;
 use crate::spec::{Impl, Load, Mode, Outcome};
 
+/// Fewest samples beyond a percentile for it to be told: of fewer it is a matter of chance, or just the largest.
+const BEYOND: f64 = 10.0;
+
 /// What one run came to.
 pub struct Round {
     /// One-way latencies, in nanoseconds times `Series::halves`.
@@ -49,6 +52,9 @@ pub struct Record {
     pub readers: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_readers: Option<usize>,
+    /// Latencies of a round, at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p50_ns: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,9 +120,29 @@ impl Series {
         Some(histogram.value_at_quantile(quantile) as f64 / self.ways())
     }
 
-    /// The median over rounds of a quantile, in nanoseconds.
-    pub fn quantile(&self, quantile: f64) -> Option<f64> {
-        median(self.rounds.iter().filter_map(|round| self.quantile_of(round, quantile)))
+    /// The median over rounds of the median latency, in nanoseconds.
+    pub fn p50(&self) -> Option<f64> {
+        median(self.rounds.iter().filter_map(|round| self.quantile_of(round, 0.5)))
+    }
+
+    /// The median over rounds of the largest latency, in nanoseconds.
+    pub fn max(&self) -> Option<f64> {
+        median(self.rounds.iter().filter_map(|round| self.quantile_of(round, 1.0)))
+    }
+
+    /// Fewest latencies of a round.
+    pub fn samples(&self) -> Option<u64> {
+        let of = |round: &Round| Some(round.histogram.as_ref()?.len());
+        self.rounds.iter().filter_map(of).min()
+    }
+
+    /// The median over rounds of a percentile, in nanoseconds, if every round has enough samples beyond it. (Were rounds
+    /// left out that have not, because they were slow, it would look better than it is.)
+    pub fn percentile(&self, percent: f64) -> Option<f64> {
+        let beyond = self.samples()? as f64 * (100.0 - percent) / 100.0;
+        let of = |round| self.quantile_of(round, percent / 100.0);
+        // 99.9 is not quite that in binary.
+        median(self.rounds.iter().filter_map(of)).filter(|_| beyond.round() >= BEYOND)
     }
 
     /// The median over rounds of the rate.
@@ -143,6 +169,16 @@ impl Series {
     /// A figure by its name.
     pub fn figure(&self, name: &str) -> Option<f64> {
         self.named().into_iter().find(|(known, _)| known == name).map(|(_, figure)| figure)
+    }
+
+    /// The median over rounds of how many times one figure is another.
+    pub fn figure_ratio(&self, name: &str, to: &str) -> Option<f64> {
+        let figure = |round: &Round, name| {
+            round.named.iter().find(|(known, _)| known == name).map(|(_, figure)| *figure)
+        };
+        median(
+            self.rounds.iter().filter_map(|round| Some(figure(round, name)? / figure(round, to)?)),
+        )
     }
 
     /// The median over rounds of how many times this one's median latency is another's.
@@ -207,7 +243,7 @@ impl Results {
             Load::Rows(_) => None,
         };
         let rate = series.rate();
-        let latency = series.quantile(0.5).is_some();
+        let p50_ns = series.p50();
         Record {
             bench: self.group.bench(),
             implementation: run.implementation.name(),
@@ -219,10 +255,11 @@ impl Results {
             },
             readers: (run.mode != Mode::Allocations).then_some(run.readers),
             idle_readers: (run.mode == Mode::Publish).then_some(run.idle),
-            p50_ns: series.quantile(0.5),
-            p99_ns: series.quantile(0.99),
-            p999_ns: series.quantile(0.999),
-            max_ns: series.quantile(1.0),
+            samples: series.samples(),
+            p50_ns,
+            p99_ns: series.percentile(99.0),
+            p999_ns: series.percentile(99.9),
+            max_ns: series.max(),
             msgs_per_s: rate,
             bytes_per_s: rate.zip(payload_bytes).map(|(rate, bytes)| rate * bytes as f64),
             group: match run.mode {
@@ -230,7 +267,7 @@ impl Results {
                 _ => report::load(self.group.load),
             },
             floor_ratio: self.floor().and_then(|floor| series.latency_ratio(floor)),
-            lost_share: latency.then(|| series.lost()).or(rate.map(|_| series.lost())),
+            lost_share: p50_ns.or(rate).map(|_| series.lost()),
             repetitions: series.rounds.len(),
             crowded: series.crowded,
             figures: series.named().into_iter().collect(),

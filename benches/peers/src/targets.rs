@@ -1,5 +1,6 @@
 //! The targets, what was measured, and whether they are met.
 
+use crate::modes::sides;
 use crate::plan::{IDLE, LARGE_ROWS};
 use crate::results::Results;
 use crate::spec::{Impl, Load, Mode};
@@ -103,7 +104,7 @@ impl Targets<'_> {
         let load = Load::Rows(1);
         let ours = self.group(Mode::PingPong, load).and_then(|group| {
             let ours = group.of(Impl::Qadataswap)?;
-            Some((ours.latency_ratio(group.of(Impl::Raw)?)?, ours.quantile(0.5)?))
+            Some((ours.latency_ratio(group.of(Impl::Raw)?)?, ours.p50()?))
         });
         let what = match ours {
             Some((_, p50)) => {
@@ -125,11 +126,14 @@ impl Targets<'_> {
     fn large_batch(&mut self) {
         let group = self.group(Mode::Sides, Load::Rows(LARGE_ROWS));
         let figure = |name: &str| group.and_then(|group| group.of(Impl::Qadataswap)?.figure(name));
-        let of = |one: &str, other: &str| Some(figure(one)? / figure(other)?);
-        let write = of("write", "memcpy to shared");
-        let read = of("read", "memcpy");
-        let place = figure("read in place, unchecked").map(|ns| ns / 1e3);
-        let checked = figure("read in place").map(|ns| ns / 1e3);
+        let to_memcpy = |name: &str| {
+            group.and_then(|group| {
+                group.of(Impl::Qadataswap)?.figure_ratio(name, sides::memcpy_of(name))
+            })
+        };
+        let (write, read) = (to_memcpy(sides::WRITE), to_memcpy(sides::READ));
+        let place = figure(sides::READ_UNCHECKED).map(|ns| ns / 1e3);
+        let checked = figure(sides::READ_IN_PLACE).map(|ns| ns / 1e3);
         self.add("64 MiB batch, write to memcpy", Wanted::AtMost(1.1), write, "x");
         self.add(
             "64 MiB batch, copied read to memcpy into memory used before",

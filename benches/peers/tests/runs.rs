@@ -25,14 +25,21 @@ fn check(text: &str) -> Output {
 
 #[test]
 fn results_are_checked() {
-    let latency = r#""impl": "pipe", "mode": "ping-pong", "repetitions": 3, "p50_ns": 1.5, "p99_ns": 2, "p999_ns": 3,
-        "max_ns": 4"#;
+    let latency = r#""impl": "pipe", "mode": "ping-pong", "repetitions": 3, "samples": 10000, "p50_ns": 1.5,
+        "p99_ns": 2, "p999_ns": 3, "max_ns": 4"#;
     let whole = format!(r#"[{{"bench": "bytes-ping-pong", "group": "40 B", {latency}}}]"#);
     assert!(check(&whole).status.success());
+    let few = whole.replace("10000", "9999").replace("\"p999_ns\": 3,", "");
+    assert!(check(&few).status.success());
+    let fewer = few.replace("9999", "999").replace("\"p99_ns\": 2,", "");
+    assert!(check(&fewer).status.success());
     let cases = [
         ("[]".to_owned(), "no results"),
         (format!("[{{{latency}}}]"), "bench is missing"),
-        (whole.replace("\"p999_ns\": 3,", ""), "p999_ns is missing"),
+        (whole.replace("\"p50_ns\": 1.5,", ""), "p50_ns is missing"),
+        (whole.replace("\"p999_ns\": 3,", ""), "p999_ns is to be there"),
+        (whole.replace("10000", "9999"), "p999_ns is to be there"),
+        (few.replace("9999", "999"), "p99_ns is to be there"),
         (whole.replace("1.5", "\"fast\""), "p50_ns is not a number"),
         (whole.replace("1.5", "2.5"), "less than the one before"),
         (whole.replace("ping-pong\", \"rep", "publish\", \"rep"), "payload_bytes is missing"),
@@ -173,5 +180,18 @@ fn figures_tell_the_commit() {
         // Sources without their history.
         None => assert!(told.is_empty(), "{told:?}"),
     }
+    fs::remove_dir_all(out).expect("removed");
+}
+
+#[test]
+fn few_messages_have_no_high_percentiles() {
+    let out = folder("few");
+    assert!(once(&out, &PIPE).stdout(Stdio::null()).status().expect("runs").success());
+    let results = fs::read_to_string(out.join("results.json")).expect("read");
+    assert!(results.contains("\"p50_ns\"") && !results.contains("\"p99_ns\""), "{results}");
+    let figures = fs::read_to_string(out.join("figures.md")).expect("read");
+    let row = figures.lines().find(|line| line.starts_with("| pipe |")).expect("a row");
+    let cells: Vec<_> = row.split(" | ").collect();
+    assert!(cells[1].ends_with("s") && cells[2] == "-" && cells[3] == "-", "{row}");
     fs::remove_dir_all(out).expect("removed");
 }

@@ -19,6 +19,20 @@ use crate::spec::{Load, Outcome, Spec};
 
 const MILLISECONDS: u64 = 60_000;
 
+/// Names of figures.
+pub const WRITE: &str = "write";
+pub const READ: &str = "read";
+pub const READ_IN_PLACE: &str = "read in place";
+pub const READ_UNCHECKED: &str = "read in place, unchecked";
+const MEMCPY_TO_SHARED: &str = "memcpy to shared";
+const MEMCPY: &str = "memcpy";
+const MEMCPY_TO_NEW: &str = "memcpy to new memory";
+
+/// The memcpy that a figure is compared with: of the same bytes, to memory that was used before.
+pub fn memcpy_of(name: &str) -> &'static str {
+    if matches!(name, WRITE | MEMCPY_TO_SHARED) { MEMCPY_TO_SHARED } else { MEMCPY }
+}
+
 /// The writer (role 0) or the reader.
 pub fn run(spec: &Spec) -> Result<()> {
     let Load::Rows(rows) = spec.load else { return Err("not a load of batches".into()) };
@@ -78,7 +92,7 @@ fn writer(spec: &Spec, batches: &Batches, stream: &[u8]) -> Result<()> {
             copies.push(copied);
         }
     }
-    let named = vec![named("write", writes), named("memcpy to shared", copies)];
+    let named = vec![named(WRITE, writes), named(MEMCPY_TO_SHARED, copies)];
     tell(&Outcome { named, ..Outcome::default() })?;
     Ok(writer.unlink()?)
 }
@@ -140,8 +154,7 @@ fn reader(spec: &Spec, batches: &Batches, stream: &[u8]) -> Result<()> {
         }
         done.write(b"next")?;
     }
-    let names =
-        ["read", "read in place", "read in place, unchecked", "memcpy", "memcpy to new memory"];
+    let names = [READ, READ_IN_PLACE, READ_UNCHECKED, MEMCPY, MEMCPY_TO_NEW];
     let named = names.iter().zip(figures).map(|(name, figures)| named(name, figures)).collect();
     tell(&Outcome { named, ..Outcome::default() })?;
     Ok(done.unlink()?)
