@@ -1,5 +1,6 @@
 //! Batches that differ from message to message, the check that all of one arrived, and their IPC streams.
 
+use std::io::Write;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::DataType;
 
 use crate::Result;
-use crate::channel::{Receiver, Sender};
+use crate::channel::Receiver;
 
 /// Prepared batches: slices of one that is longer by as many rows. Rings have a power of two of slots: were this one
 /// too, each slot would get the same batch in every lap, and whoever stores only what has changed there would look
@@ -124,12 +125,19 @@ fn sum_of(column: &dyn Array, data_type: &DataType) -> u64 {
     values.wrapping_add((column.null_count() as u64) << 32)
 }
 
-/// Appends a batch as a whole stream.
-pub fn encode(batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+/// Writes a batch as a whole stream.
+pub fn encode(batch: &RecordBatch, out: impl Write) -> Result<()> {
     let mut writer = StreamWriter::try_new(out, batch.schema_ref())?;
     writer.write(batch)?;
     writer.finish()?;
     Ok(())
+}
+
+/// Writes a batch as a whole stream to the beginning of `room`: the stream's length.
+pub fn encode_into(batch: &RecordBatch, mut room: &mut [u8]) -> Result<usize> {
+    let most = room.len();
+    encode(batch, &mut room)?;
+    Ok(most - room.len())
 }
 
 /// The writing end for batches.
@@ -144,26 +152,6 @@ pub trait BatchReceiver {
 
     /// Batches lost so far.
     fn lost_batches(&self) -> u64;
-}
-
-/// Batches by whatever carries bytes, as arrow-ipc encodes them.
-pub struct Encoded<S> {
-    sender: S,
-    stream: Vec<u8>,
-}
-
-impl<S: Sender> Encoded<S> {
-    pub fn new(sender: S) -> Self {
-        Self { sender, stream: Vec::new() }
-    }
-}
-
-impl<S: Sender> BatchSender for Encoded<S> {
-    fn send_batch(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.stream.clear();
-        encode(batch, &mut self.stream)?;
-        self.sender.send(&self.stream)
-    }
 }
 
 /// Batches from whatever carries bytes, as arrow-ipc decodes them: where the bytes are, without a copy.

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::Result;
-use crate::batches::{BatchReceiver, BatchSender, Batches, Decoded, Encoded};
+use crate::batches::{BatchReceiver, BatchSender, Batches, Decoded};
 use crate::channel::{Channel, Link, Receiver, Sender};
 use crate::payload::Payload;
 use crate::spec::{Load, Mode, Spec};
@@ -107,7 +107,7 @@ impl<L: Link> In for BytesIn<L> {
 
 /// Record batches by what carries record batches.
 pub struct BatchesOf<L>(PhantomData<L>);
-/// Record batches by what carries bytes.
+/// Record batches by what carries bytes, as arrow-ipc streams.
 pub struct StreamsOf<L>(PhantomData<L>);
 
 pub struct BatchesOut<S> {
@@ -152,13 +152,12 @@ impl<L: Link<Sender: BatchSender, Receiver: BatchReceiver>> Ports for BatchesOf<
     }
 }
 
-impl<L: Link> Ports for StreamsOf<L> {
-    type Out = BatchesOut<Encoded<L::Sender>>;
+impl<L: Link<Sender: BatchSender>> Ports for StreamsOf<L> {
+    type Out = BatchesOut<L::Sender>;
     type In = BatchesIn<Decoded<L::Receiver>>;
 
     fn out(channel: &Channel) -> Result<Self::Out> {
-        let sender = Encoded::new(L::sender(channel)?);
-        Ok(BatchesOut { sender, batches: batches(channel.spec)? })
+        Ok(BatchesOut { sender: L::sender(channel)?, batches: batches(channel.spec)? })
     }
 
     fn reading(channel: &Channel, reader: usize) -> Result<Self::In> {

@@ -3,6 +3,7 @@
 //! Everything it makes has the run's own prefix and root folder. Nothing is lost: subscribers have as much room as
 //! the rings here, and the publisher waits for them.
 
+use arrow_array::RecordBatch;
 use iceoryx2::config::Config;
 use iceoryx2::node::{Node, NodeBuilder};
 use iceoryx2::port::backpressure_strategy::BackpressureStrategy;
@@ -14,22 +15,29 @@ use iceoryx2::prelude::{
 
 use super::slots;
 use crate::Result;
+use crate::batches::{BatchSender, encode_into};
 use crate::channel::{Channel, Link, Receiver, Sender, poll};
+use crate::spec::Load;
 
 /// A message of 40 bytes has a type of its own; what is larger is a slice.
 type Small = [u64; 5];
+const SMALL: usize = size_of::<Small>();
+/// How long a stream is that was encoded in a slice for the longest: in the user's header, which is beside iceoryx2's own.
+type Length = u64;
 
 /// Read in place.
 pub struct Iceoryx2;
 
 pub struct IceoryxSender {
     publisher: Outgoing,
+    capacity: usize,
     _node: Node<ipc::Service>,
 }
 
 enum Outgoing {
     Small(Publisher<ipc::Service, Small, ()>),
     Slice(Publisher<ipc::Service, [u8], ()>),
+    Stream(Publisher<ipc::Service, [u8], Length>),
 }
 
 pub struct IceoryxReceiver {
@@ -41,6 +49,7 @@ pub struct IceoryxReceiver {
 enum Incoming {
     Small(Subscriber<ipc::Service, Small, ()>),
     Slice(Subscriber<ipc::Service, [u8], ()>),
+    Stream(Subscriber<ipc::Service, [u8], Length>),
 }
 
 /// What the names of its shared memory begin with.
@@ -61,11 +70,12 @@ fn node(channel: &Channel) -> Result<Node<ipc::Service>> {
 
 /// The service of one channel for a type of payload, with the same qualities at both ends.
 macro_rules! service {
-    ($node:expr, $channel:expr, $payload:ty) => {{
+    ($node:expr, $channel:expr, $payload:ty, $header:ty) => {{
         let spec = $channel.spec;
         $node
             .service_builder(&ServiceName::new(&$channel.name())?)
             .publish_subscribe::<$payload>()
+            .user_header::<$header>()
             .payload_alignment(Alignment::new(64).expect("a power of two"))
             .max_publishers(1)
             .max_subscribers(spec.readers.max(1))
@@ -84,29 +94,41 @@ impl Link for Iceoryx2 {
 
     fn sender(channel: &Channel) -> Result<Self::Sender> {
         let node = node(channel)?;
-        let publisher = if channel.spec.capacity == size_of::<Small>() {
-            let service = service!(node, channel, Small);
-            let builder = service
-                .publisher_builder()
-                .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered);
-            Outgoing::Small(builder.create()?)
-        } else {
-            let service = service!(node, channel, [u8]);
-            let builder = service
-                .publisher_builder()
-                .backpressure_strategy(BackpressureStrategy::RetryUntilDelivered)
-                .initial_max_slice_len(channel.spec.capacity);
-            Outgoing::Slice(builder.create()?)
+        let capacity = channel.spec.capacity;
+        let waits = BackpressureStrategy::RetryUntilDelivered;
+        let publisher = match channel.spec.load {
+            Load::Bytes(SMALL) => {
+                let service = service!(node, channel, Small, ());
+                let builder = service.publisher_builder().backpressure_strategy(waits);
+                Outgoing::Small(builder.create()?)
+            }
+            Load::Bytes(_) => {
+                let service = service!(node, channel, [u8], ());
+                let builder = service.publisher_builder().backpressure_strategy(waits);
+                Outgoing::Slice(builder.initial_max_slice_len(capacity).create()?)
+            }
+            Load::Rows(_) => {
+                let service = service!(node, channel, [u8], Length);
+                let builder = service.publisher_builder().backpressure_strategy(waits);
+                Outgoing::Stream(builder.initial_max_slice_len(capacity).create()?)
+            }
         };
-        Ok(IceoryxSender { publisher, _node: node })
+        Ok(IceoryxSender { publisher, capacity, _node: node })
     }
 
     fn receiver(channel: &Channel, _reader: usize) -> Result<Self::Receiver> {
         let node = node(channel)?;
-        let subscriber = if channel.spec.capacity == size_of::<Small>() {
-            Incoming::Small(service!(node, channel, Small).subscriber_builder().create()?)
-        } else {
-            Incoming::Slice(service!(node, channel, [u8]).subscriber_builder().create()?)
+        let subscriber = match channel.spec.load {
+            Load::Bytes(SMALL) => {
+                Incoming::Small(service!(node, channel, Small, ()).subscriber_builder().create()?)
+            }
+            Load::Bytes(_) => {
+                Incoming::Slice(service!(node, channel, [u8], ()).subscriber_builder().create()?)
+            }
+            Load::Rows(_) => {
+                let service = service!(node, channel, [u8], Length);
+                Incoming::Stream(service.subscriber_builder().create()?)
+            }
         };
         Ok(IceoryxReceiver { subscriber, crowded: channel.spec.crowded, _node: node })
     }
@@ -126,7 +148,27 @@ impl Sender for IceoryxSender {
             Outgoing::Slice(publisher) => {
                 publisher.loan_slice_uninit(message.len())?.write_from_slice(message).send()?;
             }
+            Outgoing::Stream(_) => return Err("bytes do not go where batches do".into()),
         }
+        Ok(())
+    }
+}
+
+impl BatchSender for IceoryxSender {
+    /// Encoded where the reader finds it: into a loan for the longest stream, because its length is known only then.
+    fn send_batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        let Outgoing::Stream(publisher) = &self.publisher else {
+            return Err("batches do not go where bytes do".into());
+        };
+        let mut sample = publisher.loan_slice_uninit(self.capacity)?;
+        let room = sample.payload_mut();
+        // SAFETY: the loan is this publisher's until it is sent. Its bytes are of shared memory, zeroed when it was made
+        // or left by earlier messages, never undefined.
+        let room = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), room.len()) };
+        *sample.user_header_mut() = encode_into(batch, room)? as Length;
+        // SAFETY: as above.
+        let sample = unsafe { sample.assume_init() };
+        sample.send()?;
         Ok(())
     }
 }
@@ -142,6 +184,11 @@ impl Receiver for IceoryxReceiver {
             Incoming::Slice(subscriber) => {
                 let sample = poll(self.crowded, || Ok(subscriber.receive()?))?;
                 Ok(read(&sample))
+            }
+            Incoming::Stream(subscriber) => {
+                let sample = poll(self.crowded, || Ok(subscriber.receive()?))?;
+                let length = usize::try_from(*sample.user_header())?;
+                Ok(read(sample.get(..length).ok_or("a stream longer than its slice")?))
             }
         }
     }

@@ -20,7 +20,7 @@ impl Link for Pipe {
             // One that is not allowed keeps the size it has.
             let _ = rustix::pipe::fcntl_setpipe_size(end, PIPE_BYTES);
         }
-        Ok(StreamSender(ends))
+        Ok(StreamSender::new(ends))
     }
 
     fn receiver(channel: &Channel, reader: usize) -> Result<Self::Receiver> {

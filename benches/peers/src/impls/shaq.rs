@@ -6,10 +6,12 @@
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use shaq::broadcast::{Broadcast, BroadcastConfig, Consumer, Producer, ProducerId};
 
 use super::slots;
 use crate::Result;
+use crate::batches::{BatchSender, encode_into};
 use crate::channel::{Channel, Link, Receiver, Sender, poll};
 
 /// Read in place.
@@ -36,7 +38,9 @@ struct Cell<const N: usize> {
 
 /// A producer of cells of some size.
 trait Write {
-    fn try_write(&mut self, message: &[u8], crowded: bool) -> Result<()>;
+    fn write(&mut self, message: &[u8], crowded: bool) -> Result<()>;
+    /// Encodes a batch where consumers find it.
+    fn encode(&mut self, batch: &RecordBatch, crowded: bool) -> Result<()>;
 }
 
 /// A consumer of cells of some size.
@@ -47,28 +51,38 @@ trait Read {
 
 impl<const N: usize> Write for Producer<Cell<N>> {
     #[inline(always)]
-    fn try_write(&mut self, message: &[u8], crowded: bool) -> Result<()> {
+    fn write(&mut self, message: &[u8], crowded: bool) -> Result<()> {
         if message.len() > N {
             return Err("the message exceeds the cell".into());
         }
-        poll(crowded, || {
-            // SAFETY: length and the bytes it counts are written before the cell is published, and nothing else of
-            // it is read. (A cell's bytes are bytes of zeroed or earlier shared memory otherwise, never undefined.)
-            let Some(mut guard) = (unsafe { self.try_reserve_write() }) else { return Ok(None) };
-            let cell: *mut Cell<N> = MaybeUninit::as_mut_ptr(guard.as_mut());
-            // SAFETY: the cell is this producer's until it is published.
-            let length = unsafe { &raw mut (*cell).length };
-            // SAFETY: likewise.
-            unsafe { length.write(message.len()) };
-            // SAFETY: likewise, and the message fits.
-            let bytes = unsafe { (&raw mut (*cell).bytes).cast::<u8>() };
-            // SAFETY: likewise.
-            unsafe { bytes.copy_from_nonoverlapping(message.as_ptr(), message.len()) };
-            // Dropping the guard publishes the cell.
-            drop(guard);
-            Ok(Some(()))
+        publish(self, crowded, |bytes| {
+            bytes[..message.len()].copy_from_slice(message);
+            Ok(message.len())
         })
     }
+
+    fn encode(&mut self, batch: &RecordBatch, crowded: bool) -> Result<()> {
+        publish(self, crowded, |bytes| encode_into(batch, bytes))
+    }
+}
+
+/// Waits for a cell, has `fill` write a message to it and say how long that is, and publishes it.
+#[inline(always)]
+fn publish<const N: usize>(
+    producer: &mut Producer<Cell<N>>,
+    crowded: bool,
+    mut fill: impl FnMut(&mut [u8]) -> Result<usize>,
+) -> Result<()> {
+    poll(crowded, || {
+        // SAFETY: a cell is nothing but bytes, of zeroed or earlier shared memory where they are not written now, which
+        // are never undefined.
+        let Some(mut guard) = (unsafe { producer.try_reserve_write() }) else { return Ok(None) };
+        let cell: *mut Cell<N> = MaybeUninit::as_mut_ptr(guard.as_mut());
+        // SAFETY: likewise, and the cell is this producer's until it is published, which is when the guard is dropped.
+        let cell = unsafe { &mut *cell };
+        cell.length = fill(&mut cell.bytes)?;
+        Ok(Some(()))
+    })
 }
 
 impl<const N: usize> Read for Consumer<Cell<N>> {
@@ -139,7 +153,13 @@ impl Link for Shaq {
 impl Sender for ShaqSender {
     #[inline(always)]
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        self.producer.try_write(message, self.crowded)
+        self.producer.write(message, self.crowded)
+    }
+}
+
+impl BatchSender for ShaqSender {
+    fn send_batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.producer.encode(batch, self.crowded)
     }
 }
 

@@ -17,7 +17,7 @@ impl Link for Socket {
             // The system gives what its limit allows.
             rustix::net::sockopt::set_socket_send_buffer_size(end, 4 << 20)?;
         }
-        Ok(StreamSender(ends))
+        Ok(StreamSender::new(ends))
     }
 
     fn receiver(channel: &Channel, reader: usize) -> Result<Self::Receiver> {

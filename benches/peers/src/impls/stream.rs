@@ -5,16 +5,22 @@
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 
+use arrow_array::RecordBatch;
 use rustix::io::{Errno, ioctl_fionbio, read, writev};
 
 use crate::Result;
+use crate::batches::{BatchSender, encode};
 use crate::channel::{Channel, Receiver, Sender};
 use crate::spec::Mode;
 
 const LENGTH: usize = 8;
 
 /// Writes every message to every reader's end.
-pub struct StreamSender(pub Vec<OwnedFd>);
+pub struct StreamSender {
+    ends: Vec<OwnedFd>,
+    /// Where batches are encoded, before the system takes them.
+    buffer: Vec<u8>,
+}
 
 /// Reads as much as there is, and takes messages from that in place.
 pub struct StreamReceiver {
@@ -23,24 +29,42 @@ pub struct StreamReceiver {
     filled: std::ops::Range<usize>,
 }
 
+impl StreamSender {
+    pub fn new(ends: Vec<OwnedFd>) -> Self {
+        Self { ends, buffer: Vec::new() }
+    }
+}
+
 impl Sender for StreamSender {
     #[inline(always)]
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        for end in &self.0 {
-            let length = message.len().to_ne_bytes();
-            let (mut head, mut rest) = (&length[..], message);
-            while !rest.is_empty() {
-                let written = match writev(end, &[IoSlice::new(head), IoSlice::new(rest)]) {
-                    Err(Errno::INTR) => continue,
-                    written => written?,
-                };
-                let of_head = written.min(head.len());
-                head = &head[of_head..];
-                rest = &rest[written - of_head..];
-            }
-        }
-        Ok(())
+        self.ends.iter().try_for_each(|end| write_to(end, message))
     }
+}
+
+impl BatchSender for StreamSender {
+    fn send_batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.buffer.clear();
+        encode(batch, &mut self.buffer)?;
+        self.ends.iter().try_for_each(|end| write_to(end, &self.buffer))
+    }
+}
+
+/// Writes a message with its length before it.
+#[inline(always)]
+fn write_to(end: &OwnedFd, message: &[u8]) -> Result<()> {
+    let length = message.len().to_ne_bytes();
+    let (mut head, mut rest) = (&length[..], message);
+    while !rest.is_empty() {
+        let written = match writev(end, &[IoSlice::new(head), IoSlice::new(rest)]) {
+            Err(Errno::INTR) => continue,
+            written => written?,
+        };
+        let of_head = written.min(head.len());
+        head = &head[of_head..];
+        rest = &rest[written - of_head..];
+    }
+    Ok(())
 }
 
 impl StreamReceiver {
