@@ -46,6 +46,12 @@ impl Board {
         self.words().end.store(number + 1, Ordering::Release);
     }
 
+    /// Whether one of the messages that are sent from now on, or have been sent and not received, is the last.
+    #[inline(always)]
+    pub fn has_end(&self) -> bool {
+        self.words().end.load(Ordering::Acquire) != 0
+    }
+
     /// Whether message `number`, which has been received, was the last.
     #[inline(always)]
     pub fn ends_with(&self, number: u64) -> bool {

@@ -59,6 +59,7 @@ fn check_one(record: &Map<String, Value>) -> Result<(), String> {
     }
     let needed: &[&str] = match record["mode"].as_str() {
         Some("ping-pong" | "open-loop" | "wake") => &["samples", "p50_ns", "max_ns"],
+        Some("throughput") if record.contains_key("rows") => &["readers", "msgs_per_s"],
         Some("throughput" | "publish") => {
             &["payload_bytes", "readers", "msgs_per_s", "bytes_per_s"]
         }

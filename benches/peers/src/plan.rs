@@ -112,13 +112,23 @@ fn plan(scale: Scale, cores: usize) -> Vec<Group> {
         }
     }
     add(Mode::PingPong, Load::Rows(LARGE_ROWS), 1, &batches);
+    let mut counts = vec![1, cores];
+    counts.dedup();
     for size in [40, 8 << 10] {
         add(Mode::Throughput, Load::Bytes(size), 0, &[Memcpy, Qadataswap, Iceoryx2, Shaq]);
-        let mut counts = vec![1, cores];
-        counts.dedup();
-        for readers in counts {
+        for readers in &counts {
             let all = [Qadataswap, QadataswapLossless, Iceoryx2, Shaq, Socket, Pipe];
-            add(Mode::Throughput, Load::Bytes(size), readers, &all);
+            add(Mode::Throughput, Load::Bytes(size), *readers, &all);
+        }
+    }
+    for rows in [100, 10_000] {
+        for readers in &counts {
+            add(
+                Mode::Throughput,
+                Load::Rows(rows),
+                *readers,
+                &[&carried[..], &[QadataswapLossless]].concat(),
+            );
         }
     }
     add(Mode::Publish, Load::Bytes(40), 0, &[Memcpy, Qadataswap, Iceoryx2, Shaq]);
@@ -163,7 +173,9 @@ fn run(scale: Scale, mode: Mode, load: Load, readers: usize, implementation: Imp
         (Mode::Sides, _) | (_, Load::Rows(LARGE_ROWS)) => 10,
         (Mode::Publish, _) => 400_000,
         (Mode::Throughput, Load::Bytes(..=1024)) => 200_000,
-        (Mode::Throughput, _) => 50_000,
+        (Mode::Throughput, Load::Bytes(_)) => 50_000,
+        (Mode::Throughput, Load::Rows(10_000..)) => 500,
+        (Mode::Throughput, Load::Rows(_)) => 20_000,
         (Mode::Wake, _) => 10_000,
         (Mode::Allocations, _) => 10_000,
         (_, Load::Rows(10_000..)) => 1_000,

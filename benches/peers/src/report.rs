@@ -3,7 +3,7 @@
 use crate::modes::sides;
 use crate::results::{Results, Series};
 use crate::spec::{Impl, Load, Mode};
-use crate::table::{Table, ratio, size, time};
+use crate::table::{Table, many, ratio, size, time};
 
 /// The table of one group.
 pub fn table(results: &Results) -> Table {
@@ -91,25 +91,30 @@ fn latencies(results: &Results) -> Table {
 }
 
 fn rates(results: &Results) -> Table {
-    let mut head = vec!["", "messages", "bytes", "each", "to qadataswap"];
+    let mut head = match results.group.load {
+        Load::Bytes(_) => vec!["", "messages", "bytes"],
+        Load::Rows(_) => vec!["", "batches", "rows"],
+    };
+    head.extend(["each", "to qadataswap"]);
     // A lossy ring's rate is no measure for what loses nothing where its readers do not keep up.
     let lossless = results.of(Impl::QadataswapLossless);
     head.extend(lossless.map(|_| "to lossless"));
     head.push("lost");
     let row = |series: &Series| {
         let rate = series.rate();
-        let bytes = rate.map(|rate| match series.run.load {
-            Load::Bytes(bytes) => format!("{:.2} GB/s", rate * bytes as f64 / 1e9),
-            Load::Rows(_) => "-".to_owned(),
-        });
+        let (each, unit) = match series.run.load {
+            Load::Bytes(bytes) => (bytes, "B/s"),
+            Load::Rows(rows) => (rows, "/s"),
+        };
+        let told = |rate: Option<f64>, unit| rate.map_or("-".to_owned(), |rate| many(rate, unit));
         let name = match series.run.idle {
             0 => series.run.implementation.name(),
             idle => format!("{}, {idle} idle readers", series.run.implementation.name()),
         };
         let mut row = vec![
             name,
-            rate.map_or("-".to_owned(), |rate| format!("{:.2} M/s", rate / 1e6)),
-            bytes.unwrap_or_default(),
+            told(rate, "/s"),
+            told(rate.map(|rate| rate * each as f64), unit),
             rate.map_or("-".to_owned(), |rate| time_exactly(1e9 / rate)),
             ratio(ours(results).and_then(|ours| series.rate_ratio(ours))),
         ];

@@ -77,6 +77,16 @@ pub fn size(bytes: usize) -> String {
     }
 }
 
+/// A large number of a unit.
+pub fn many(count: f64, unit: &str) -> String {
+    match count {
+        ..1e3 => format!("{count:.0} {unit}"),
+        ..1e6 => format!("{:.1} k{unit}", count / 1e3),
+        ..1e9 => format!("{:.2} M{unit}", count / 1e6),
+        _ => format!("{:.2} G{unit}", count / 1e9),
+    }
+}
+
 /// A ratio, or a dash.
 pub fn ratio(ratio: Option<f64>) -> String {
     ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"))

@@ -195,3 +195,20 @@ fn few_messages_have_no_high_percentiles() {
     assert!(cells[1].ends_with("s") && cells[2] == "-" && cells[3] == "-", "{row}");
     fs::remove_dir_all(out).expect("removed");
 }
+
+#[test]
+fn tables_of_batches_tell_rates_and_ratios() {
+    let out = folder("rates");
+    let parts = ["--bench", "arrow-throughput", "--bench", "sides"];
+    assert!(once(&out, &parts).stdout(Stdio::null()).status().expect("runs").success());
+    let figures = fs::read_to_string(out.join("figures.md")).expect("read");
+    let head = "|  | batches | rows | each | to qadataswap | to lossless | lost |";
+    assert!(figures.matches(head).count() >= 2, "{figures}");
+    assert!(figures.contains("|  | time | to memcpy |"), "{figures}");
+    for row in figures.lines().filter(|line| line.starts_with("| iceoryx2 |")) {
+        assert!(row.matches("/s |").count() == 2 && !row.contains("| - |"), "{row}");
+    }
+    let results = fs::read_to_string(out.join("results.json")).expect("read");
+    assert!(results.contains("\"rows\": 100,") && results.contains("\"rows\": 10000,"));
+    fs::remove_dir_all(out).expect("removed");
+}

@@ -53,14 +53,14 @@ fn reader<P: Ports>(spec: &Spec, board: &Board) -> Result<()> {
     let (mut from, mut lost_before, mut messages) = (clock::now(), 0, 0);
     loop {
         reading.receive()?;
-        let number = reading.number()?;
-        if number < spec.warm_up as u64 {
-            (from, lost_before) = (clock::now(), reading.lost());
-        } else {
+        // A number is asked for only where it matters: that of a batch may cost a line from the writer's core.
+        if messages > 0 || reading.number()? >= spec.warm_up as u64 {
             messages += 1;
+        } else {
+            (from, lost_before) = (clock::now(), reading.lost());
         }
         // The last one is never lost: nothing is written over it.
-        if board.ends_with(number) {
+        if board.has_end() && board.ends_with(reading.number()?) {
             return tell(&outcome(spec, messages, from, reading.lost() - lost_before));
         }
     }
