@@ -29,6 +29,7 @@ mod worker;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
@@ -100,6 +101,7 @@ fn measure_all(args: &Args) -> Result<()> {
         (_, true) => Scale::Once,
         _ => Scale::Full,
     };
+    let began = Instant::now();
     clock::check()?;
     std::fs::create_dir_all(&args.out)
         .map_err(|error| format!("cannot make the folder {}: {error}", args.out.display()))?;
@@ -119,7 +121,13 @@ fn measure_all(args: &Args) -> Result<()> {
     }
     let targets = targets::table(&all);
     say::line(targets.text());
-    write(args, &all, &machine, &targets, &tables)
+    let plots = write(&args.out, &all, &machine, &targets, &tables)?;
+    say::line(format_args!(
+        "results.json, figures.md and {plots} plots are in {}; measured for {}",
+        args.out.display(),
+        table::duration(began.elapsed())
+    ));
+    Ok(())
 }
 
 /// The runs of a group take turns, round by round.
@@ -140,15 +148,14 @@ fn measure(bench: &mut Bench, group: Group) -> Result<Results> {
     Ok(Results { group, series })
 }
 
-/// Results, plots, and the tables for documents.
+/// Results, plots, and the tables for documents. How many plots there are.
 fn write(
-    args: &Args,
+    out: &Path,
     all: &[Results],
     machine: &[String],
     targets: &Table,
     tables: &[Table],
-) -> Result<()> {
-    let out: &Path = &args.out;
+) -> Result<usize> {
     let records: Vec<_> = all.iter().flat_map(Results::records).collect();
     let results = out.join("results.json");
     std::fs::write(&results, serde_json::to_string_pretty(&records)? + "\n")?;
@@ -166,11 +173,5 @@ fn write(
         let _ = writeln!(text, "{}", table.markdown());
     }
     std::fs::write(out.join("figures.md"), text)?;
-    say::line(format_args!(
-        "{} and {} plots are in {}",
-        results.display(),
-        plots.len(),
-        out.display()
-    ));
-    Ok(())
+    Ok(plots.len())
 }

@@ -1,6 +1,7 @@
 //! Tables, for a terminal and for documents.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 /// A table with a title and remarks.
 pub struct Table {
@@ -65,6 +66,14 @@ pub fn time(ns: f64) -> String {
         ..1_000_000.0 => format!("{:.0} us", ns / 1e3),
         ..10_000_000.0 => format!("{:.2} ms", ns / 1e6),
         _ => format!("{:.1} ms", ns / 1e6),
+    }
+}
+
+/// Minutes and seconds.
+pub fn duration(time: Duration) -> String {
+    match (time.as_secs() / 60, time.as_secs() % 60) {
+        (0, seconds) => format!("{seconds} s"),
+        (minutes, seconds) => format!("{minutes} min {seconds} s"),
     }
 }
 

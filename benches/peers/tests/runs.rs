@@ -145,13 +145,16 @@ fn what_is_named_must_be_there() {
 }
 
 #[test]
-fn plots_of_an_earlier_run_do_not_stay() {
+fn a_run_tells_how_long_it_took_and_leaves_only_its_own_plots() {
     let out = folder("earlier");
     let (earlier, mine) = (out.join("throughput-40.svg"), out.join("mine.svg"));
     for file in [&earlier, &mine, &out.join("latency-against-size.svg")] {
         fs::write(file, "of an earlier run").expect("written");
     }
-    assert!(once(&out, &PIPE).stdout(Stdio::null()).status().expect("runs").success());
+    let output = once(&out, &PIPE).output().expect("runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let last = said.trim_end().lines().last().unwrap_or_default();
+    assert!(last.contains("measured for ") && last.ends_with(" s"), "{last}");
     assert!(!earlier.exists() && mine.exists());
     let figures = fs::read_to_string(out.join("figures.md")).expect("read");
     for entry in fs::read_dir(&out).expect("listed").flatten() {
