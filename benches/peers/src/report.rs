@@ -74,8 +74,8 @@ fn latencies(results: &Results) -> Table {
         vec![
             series.run.implementation.name(),
             told(series.p50()),
-            told(series.percentile(99.0)),
-            told(series.percentile(99.9)),
+            told(series.percentile(990)),
+            told(series.percentile(999)),
             told(series.max()),
             ratio(floor.and_then(|floor| series.latency_ratio(floor))),
             ratio(ours(results).and_then(|ours| series.latency_ratio(ours))),

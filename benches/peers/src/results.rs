@@ -11,7 +11,7 @@ use crate::run::Run;
 use crate::spec::{Impl, Load, Mode, Outcome};
 
 /// Fewest samples beyond a percentile for it to be told: of fewer it is a matter of chance, or just the largest.
-const BEYOND: f64 = 10.0;
+const BEYOND: u64 = 10;
 
 /// What one run came to.
 pub struct Round {
@@ -136,13 +136,12 @@ impl Series {
         self.rounds.iter().filter_map(of).min()
     }
 
-    /// The median over rounds of a percentile, in nanoseconds, if every round has enough samples beyond it. (Were rounds
-    /// left out that have not, because they were slow, it would look better than it is.)
-    pub fn percentile(&self, percent: f64) -> Option<f64> {
-        let beyond = self.samples()? as f64 * (100.0 - percent) / 100.0;
-        let of = |round| self.quantile_of(round, percent / 100.0);
-        // 99.9 is not quite that in binary.
-        median(self.rounds.iter().filter_map(of)).filter(|_| beyond.round() >= BEYOND)
+    /// The median over rounds of what so many of a thousand samples are at most, in nanoseconds, if every round has
+    /// enough beyond it. (Were rounds left out that have not, because they were slow, it would look better than it is.)
+    pub fn percentile(&self, per_mille: u64) -> Option<f64> {
+        let is_told = self.samples()? * (1_000 - per_mille) >= BEYOND * 1_000;
+        let of = |round| self.quantile_of(round, per_mille as f64 / 1e3);
+        median(self.rounds.iter().filter_map(of)).filter(|_| is_told)
     }
 
     /// The median over rounds of the rate.
@@ -257,8 +256,8 @@ impl Results {
             idle_readers: (run.mode == Mode::Publish).then_some(run.idle),
             samples: series.samples(),
             p50_ns,
-            p99_ns: series.percentile(99.0),
-            p999_ns: series.percentile(99.9),
+            p99_ns: series.percentile(990),
+            p999_ns: series.percentile(999),
             max_ns: series.max(),
             msgs_per_s: rate,
             bytes_per_s: rate.zip(payload_bytes).map(|(rate, bytes)| rate * bytes as f64),
