@@ -46,7 +46,7 @@ pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::
 #[derive(Parser)]
 #[command(name = "peers", args_conflicts_with_subcommands = true)]
 struct Args {
-    /// Take three minutes.
+    /// Take less than three minutes.
     #[arg(long)]
     quick: bool,
     /// Only see that everything runs; figures mean nothing.

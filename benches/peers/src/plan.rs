@@ -18,7 +18,7 @@ const IDLE_PROCESSES: usize = 4;
 pub enum Scale {
     /// A quarter of an hour.
     Full,
-    /// Three minutes.
+    /// Less than three minutes.
     Quick,
     /// Seconds, to see that it runs.
     Once,
