@@ -11,6 +11,9 @@ use std::mem::MaybeUninit;
 use crate::sync::{AtomicU64, Ordering};
 
 const WORD: usize = 8;
+/// Bytes of a cache line.
+#[cfg(any(feature = "arrow", all(target_arch = "x86_64", not(qads_loom))))]
+const LINE: usize = 64;
 
 /// From this many words on runs are copied in inline assembly.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
@@ -18,6 +21,10 @@ const LONG_WORDS: usize = 8;
 /// Runs of fewer bytes do not go past the caches: the fences around them would cost more.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const LEAST_PAST_CACHES: usize = 1024;
+/// Runs of so many bytes through the caches have their lines asked for before they are stored to. Of shorter ones there
+/// are too few to gain by it, longer ones do not stay in the nearest cache.
+#[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+const PREPARED_BYTES: std::ops::RangeInclusive<usize> = 256..=16 << 10;
 /// From this many bytes on loads from shared memory are by the string instruction, which takes a while to begin.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const STRING_BYTES: usize = 4096;
@@ -44,21 +51,22 @@ impl Way {
     }
 }
 
-/// Asks for the lines of `words` to be this core's, so that it can store to them soon.
-#[cfg(feature = "arrow")]
+/// Asks for the lines of `words` to be this core's, so that it can store to them soon: from the last to the first, in
+/// which order they come up to a fifth faster from the core that read them. (Measured. Presumably the processor, which
+/// foresees ascending addresses, would else ask for some of them by itself, to load.)
+#[cfg(any(feature = "arrow", all(target_arch = "x86_64", not(qads_loom))))]
 #[inline(always)]
 pub fn prepare(words: &[AtomicU64]) {
-    let ask = |word: &AtomicU64| {
+    let range = words.as_ptr_range();
+    let first_line = range.start.addr() & !(LINE - 1);
+    for line in (first_line..range.end.addr()).step_by(LINE).rev() {
         #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
         // SAFETY: the instruction accesses nothing, it is a hint. (Processors without it take it for none.)
         unsafe {
-            std::arch::asm!("prefetchw [{0}]", in(reg) word, options(nostack, preserves_flags));
+            std::arch::asm!("prefetchw [{0}]", in(reg) line, options(nostack, preserves_flags));
         }
-        let _ = word;
-    };
-    words.chunks(8).for_each(|line| ask(&line[0]));
-    // Wherever in a line they begin, the last may be in another one.
-    words.last().into_iter().for_each(ask);
+        let _ = line;
+    }
 }
 
 /// Stores `bytes` from the start of `words`. The rest of the last word becomes zero.
@@ -101,15 +109,8 @@ fn store_run(words: &[AtomicU64], bytes: &[u8], way: Way) {
     }
     #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
     if chunks.len() >= LONG_WORDS {
-        // SAFETY: `words` covers all of `chunks`, and its atomics may be stored to through a shared reference.
-        return unsafe {
-            copy_long(
-                chunks.as_ptr().cast(),
-                words.as_ptr().cast_mut().cast(),
-                chunks.len(),
-                way.past_caches(),
-            )
-        };
+        // SAFETY: there are as many chunks as words.
+        return unsafe { store_long(chunks.as_ptr().cast(), &words[..chunks.len()], way) };
     }
     for (word, chunk) in words.iter().zip(chunks) {
         // Relaxed, as above.
@@ -127,15 +128,8 @@ pub fn copy_by(way: Way, words: &[AtomicU64], from: &[AtomicU64]) {
     let _ = way;
     #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
     if from.len() >= LONG_WORDS {
-        // SAFETY: `words` has as many as `from`, and its atomics may be stored to through a shared reference.
-        return unsafe {
-            copy_long(
-                from.as_ptr().cast(),
-                words.as_ptr().cast_mut().cast(),
-                from.len(),
-                way.past_caches(),
-            )
-        };
+        // SAFETY: there are as many as words.
+        return unsafe { store_long(from.as_ptr().cast(), &words[..from.len()], way) };
     }
     for (word, from) in words.iter().zip(from) {
         // Relaxed, like all payload.
@@ -282,6 +276,21 @@ fn fill(out: &mut [MaybeUninit<u8>], word: u64) {
     for (out, byte) in out.iter_mut().zip(word.to_ne_bytes()) {
         out.write(byte);
     }
+}
+
+/// [`copy_long`] of memory of this process's own to all of `words`, this way.
+///
+/// # Safety
+/// `from` is readable for as many bytes.
+#[cfg(all(target_arch = "x86_64", not(qads_loom)))]
+#[inline(always)]
+unsafe fn store_long(from: *const u8, words: &[AtomicU64], way: Way) {
+    let past_caches = way.past_caches();
+    if PREPARED_BYTES.contains(&size_of_val(words)) && size_of_val(words) < past_caches {
+        prepare(words);
+    }
+    // SAFETY: the caller vouches for `from`; `words` are atomics, which may be stored to through a shared reference.
+    unsafe { copy_long(from, words.as_ptr().cast_mut().cast(), words.len(), past_caches) };
 }
 
 /// Copies `count` words as a run of relaxed atomic accesses (see the module's comment), from `past_caches` bytes on past
