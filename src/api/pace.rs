@@ -11,7 +11,7 @@ use std::time::Instant;
 use crate::ring::words::Way;
 
 /// Shorter messages always go through the caches.
-const LEAST_BYTES: usize = 4096;
+const LEAST_BYTES: usize = 1536;
 /// Sizes are told apart by powers of two, up to this many of them.
 const SIZES: usize = 16;
 /// Nanoseconds that it costs readers more to have a line from memory than from a near core (measured: 3 to 5.5, between
@@ -99,10 +99,13 @@ fn other(way: Way) -> Way {
 mod tests {
     use super::*;
 
+    /// Of a message: 64 lines.
+    const BYTES: usize = 4096;
+
     /// How many of so many messages go past the caches, where each way takes so long.
     fn past(size: &mut Size, messages: usize, cached: f32, past: f32) -> usize {
         let ways = (0..messages).map(|_| {
-            let (way, is_timed) = size.next(LEAST_BYTES);
+            let (way, is_timed) = size.next(BYTES);
             if is_timed {
                 size.learn(way, if way == Way::Cached { cached } else { past });
             }
@@ -127,6 +130,6 @@ mod tests {
         let mut size = Size::default();
         past(&mut size, 1_000, 100.0, 150.0);
         size.learn(Way::Cached, 1e9);
-        assert_eq!(size.next(LEAST_BYTES).0, Way::Cached);
+        assert_eq!(size.next(BYTES).0, Way::Cached);
     }
 }
