@@ -21,10 +21,10 @@ const LONG_WORDS: usize = 8;
 /// Runs of fewer bytes do not go past the caches: the fences around them would cost more.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const LEAST_PAST_CACHES: usize = 1024;
-/// Runs of so many bytes through the caches have their lines asked for before they are stored to. Of shorter ones there
-/// are too few to gain by it, longer ones do not stay in the nearest cache.
+/// Runs of up to so many bytes through the caches have their lines asked for before they are stored to. The lines of
+/// longer ones do not all stay in the nearest cache until then.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
-const PREPARED_BYTES: std::ops::RangeInclusive<usize> = 256..=16 << 10;
+const MOST_PREPARED_BYTES: usize = 16 << 10;
 /// From this many bytes on loads from shared memory are by the string instruction, which takes a while to begin.
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 const STRING_BYTES: usize = 4096;
@@ -285,8 +285,8 @@ fn fill(out: &mut [MaybeUninit<u8>], word: u64) {
 #[cfg(all(target_arch = "x86_64", not(qads_loom)))]
 #[inline(always)]
 unsafe fn store_long(from: *const u8, words: &[AtomicU64], way: Way) {
-    let past_caches = way.past_caches();
-    if PREPARED_BYTES.contains(&size_of_val(words)) && size_of_val(words) < past_caches {
+    let (bytes, past_caches) = (size_of_val(words), way.past_caches());
+    if bytes < past_caches && bytes <= MOST_PREPARED_BYTES {
         prepare(words);
     }
     // SAFETY: the caller vouches for `from`; `words` are atomics, which may be stored to through a shared reference.
