@@ -3,8 +3,11 @@
 //! Between cores that share a cache, stores through the caches are up to three times as fast as stores past them. Between
 //! others each line has to come from the reader's core first, and stores past the caches are up to four times as fast.
 //! Which cores the readers are on is not known, and may change. But the writer can measure its own time: some messages of
-//! each size are timed, and now and then one takes the other way. What readers lose where they have to go to memory is
+//! each size are timed, and now and then the other way is tried. What readers lose where they have to go to memory is
 //! taken into account.
+//!
+//! A trial goes once round the ring before it is timed: what has been stored past the caches is slow to be stored to
+//! through them, once.
 
 use std::time::Instant;
 
@@ -21,21 +24,43 @@ const FROM_MEMORY: f32 = 5.0;
 const MOST_CACHED_BYTES: usize = 4 << 20;
 /// So many messages of a size to one that is timed, which takes some 50 ns.
 const TIMED: u32 = 16;
-/// So many messages of a size to one that takes the other way.
-const OTHER: u32 = 256;
+/// So many at the end of a trial are timed, of which the least time counts: whatever interrupts the writer makes it
+/// longer, nothing makes it shorter than it is.
+const TIMED_OF_TRIAL: u32 = 4;
+/// A trial goes round no more slots: what is in so many is in no cache any more.
+const MOST_SLOTS: u64 = 256;
+/// So many messages of a size to one of a trial.
+const TRIALS: u32 = 256;
 
 /// What is known of each size.
-#[derive(Debug, Default)]
-pub(super) struct Pace([Size; SIZES]);
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Messages of a trial.
+    trial: u32,
+    sizes: [Size; SIZES],
+}
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Size {
-    count: u32,
+    /// The better way, as far as is known.
+    way: Way,
+    /// The way that is being tried.
+    tried: Option<Way>,
+    /// Messages until a trial begins or ends.
+    left: u32,
     /// Nanoseconds a message takes each way.
-    costs: [f32; 2],
+    costs: [Option<f32>; 2],
+    /// The least of the trial so far.
+    least: f32,
 }
 
 impl Pace {
+    /// Knows nothing yet of a ring of so many slots.
+    pub(super) fn new(slot_count: u64) -> Self {
+        let trial = slot_count.min(MOST_SLOTS) as u32 + TIMED_OF_TRIAL;
+        Self { trial, sizes: [Size::new(); SIZES] }
+    }
+
     /// Has `store` store a message of `len` bytes, the better way.
     #[inline(always)]
     pub(super) fn store(&mut self, len: usize, store: impl FnOnce(Way)) {
@@ -45,46 +70,68 @@ impl Pace {
     #[inline(never)]
     fn store_long(&mut self, len: usize, store: impl FnOnce(Way)) {
         let size = (len.ilog2() - LEAST_BYTES.ilog2()) as usize;
-        let size = &mut self.0[size.min(SIZES - 1)];
-        let (way, is_timed) = size.next(len);
+        let size = &mut self.sizes[size.min(SIZES - 1)];
+        let (way, is_timed) = size.next(self.trial, len);
         if !is_timed {
             return store(way);
         }
         let begun = Instant::now();
         store(way);
-        size.learn(way, begun.elapsed().as_nanos() as f32);
+        size.learn(begun.elapsed().as_nanos() as f32, len);
     }
 }
 
 impl Size {
+    /// Tries both ways, the one through the caches first.
+    const fn new() -> Self {
+        Self { way: Way::PastCaches, tried: None, left: 0, costs: [None; 2], least: f32::MAX }
+    }
+
     /// Which way the next message goes, which has `len` bytes, and whether it is timed.
-    fn next(&mut self, len: usize) -> (Way, bool) {
-        let count = self.count;
-        self.count = count.wrapping_add(1);
-        let [cached, past] = self.costs;
-        let lines = if len > MOST_CACHED_BYTES { 0 } else { len / 64 };
-        let better = if past + FROM_MEMORY * (lines as f32) < cached {
-            Way::PastCaches
-        } else {
-            Way::Cached
-        };
-        match count {
-            0 => (Way::Cached, true),
-            1 => (Way::PastCaches, true),
-            _ if count.is_multiple_of(OTHER) => (other(better), true),
-            _ => (better, count.is_multiple_of(TIMED)),
+    fn next(&mut self, trial: u32, len: usize) -> (Way, bool) {
+        if self.left == 0 {
+            self.begin_or_end_trial(trial, len);
+        }
+        self.left -= 1;
+        match self.tried {
+            Some(way) => (way, self.left < TIMED_OF_TRIAL),
+            None => (self.way, self.left.is_multiple_of(TIMED)),
         }
     }
 
-    /// A message took so long.
-    fn learn(&mut self, way: Way, nanoseconds: f32) {
-        let cost = &mut self.costs[way as usize];
-        *cost = match *cost {
-            0.0 => nanoseconds,
-            // Whatever interrupts the writer makes it longer, nothing makes it shorter than it is.
-            cost if nanoseconds < cost => (cost + nanoseconds) / 2.0,
-            cost => cost + (nanoseconds.min(2.0 * cost) - cost) / 8.0,
+    fn begin_or_end_trial(&mut self, trial: u32, len: usize) {
+        if let Some(way) = self.tried.take() {
+            self.costs[way as usize] = Some(self.least);
+            if self.costs[other(way) as usize].is_some() {
+                self.choose(len);
+                self.left = (TRIALS - 1) * trial;
+                return;
+            }
+            self.way = way;
+        }
+        (self.tried, self.least, self.left) = (Some(other(self.way)), f32::MAX, trial);
+    }
+
+    /// The message took so long.
+    fn learn(&mut self, nanoseconds: f32, len: usize) {
+        if self.tried.is_some() {
+            self.least = self.least.min(nanoseconds);
+            return;
+        }
+        let cost = self.costs[self.way as usize].get_or_insert(nanoseconds);
+        *cost = if nanoseconds < *cost {
+            (*cost + nanoseconds) / 2.0
+        } else {
+            *cost + (nanoseconds.min(2.0 * *cost) - *cost) / 8.0
         };
+        self.choose(len);
+    }
+
+    fn choose(&mut self, len: usize) {
+        let [Some(cached), Some(past)] = self.costs else { return };
+        let lines = if len > MOST_CACHED_BYTES { 0 } else { len / 64 };
+        let is_past = past + FROM_MEMORY * (lines as f32) < cached;
+        self.way = if is_past { Way::PastCaches } else { Way::Cached };
     }
 }
 
@@ -101,35 +148,61 @@ mod tests {
 
     /// Of a message: 64 lines.
     const BYTES: usize = 4096;
+    const TRIAL: u32 = 20;
 
-    /// How many of so many messages go past the caches, where each way takes so long.
-    fn past(size: &mut Size, messages: usize, cached: f32, past: f32) -> usize {
+    /// How many of so many messages go past the caches, where each takes as long as is said of its way and of how many
+    /// went the same way before it.
+    fn past(size: &mut Size, messages: usize, cost: impl Fn(Way, u32) -> f32) -> usize {
+        let (mut last, mut same) = (Way::Cached, 0);
         let ways = (0..messages).map(|_| {
-            let (way, is_timed) = size.next(BYTES);
+            let (way, is_timed) = size.next(TRIAL, BYTES);
+            same = if way == last { same + 1 } else { 0 };
+            last = way;
             if is_timed {
-                size.learn(way, if way == Way::Cached { cached } else { past });
+                size.learn(cost(way, same), BYTES);
             }
             way
         });
         ways.filter(|way| *way == Way::PastCaches).count()
     }
 
+    /// Where each way always takes as long.
+    fn steady(cached: f32, past: f32) -> impl Fn(Way, u32) -> f32 {
+        move |way, _| if way == Way::Cached { cached } else { past }
+    }
+
     #[test]
     fn the_better_way_is_taken_whichever_it_is_by_now() {
-        let mut size = Size::default();
-        assert!(past(&mut size, 10_000, 60.0, 100.0) < 60);
+        let mut size = Size::new();
+        assert!(past(&mut size, 10_000, steady(60.0, 100.0)) < 60);
         // A reader comes that is near: it would lose more than the writer gains.
-        assert!(past(&mut size, 10_000, 260.0, 100.0) < 60);
+        assert!(past(&mut size, 10_000, steady(260.0, 100.0)) < 60);
         // It moves far away, and comes back.
-        assert!(past(&mut size, 10_000, 1500.0, 100.0) > 9_000);
-        assert!(past(&mut size, 100_000, 260.0, 100.0) < 5_000);
+        assert!(past(&mut size, 10_000, steady(1500.0, 100.0)) > 9_000);
+        assert!(past(&mut size, 100_000, steady(260.0, 100.0)) < 10_000);
     }
 
     #[test]
     fn one_interruption_changes_nothing() {
-        let mut size = Size::default();
-        past(&mut size, 1_000, 100.0, 150.0);
-        size.learn(Way::Cached, 1e9);
-        assert_eq!(size.next(BYTES).0, Way::Cached);
+        let mut size = Size::new();
+        past(&mut size, 1_000, steady(100.0, 150.0));
+        size.learn(1e9, BYTES);
+        assert_eq!(size.next(TRIAL, BYTES).0, Way::Cached);
+    }
+
+    #[test]
+    fn what_was_stored_past_the_caches_does_not_keep_the_way_through_them_from_being_found() {
+        // The first lap has to fetch every line from memory.
+        let cost = |way, same: u32| match way {
+            Way::Cached if same < 16 => 2000.0,
+            Way::Cached => 100.0,
+            Way::PastCaches => 100.0,
+        };
+        let mut size = Size::new();
+        assert!(past(&mut size, 10_000, cost) < 100);
+        // Nor later, when it was the better one for some time.
+        past(&mut size, 10_000, steady(2000.0, 100.0));
+        assert_eq!(size.way, Way::PastCaches);
+        assert!(past(&mut size, 100_000, cost) < 10_000);
     }
 }

@@ -390,6 +390,7 @@ impl Inner {
     ) -> Self {
         // Relaxed: stored by writers only, of which this is the one.
         let bytes_before = ring.data.live().message_bytes.load(Ordering::Relaxed);
+        let pace = Pace::new(options.slot_count);
         Self {
             name,
             options,
@@ -400,7 +401,7 @@ impl Inner {
             bytes_before,
             message_bytes: bytes_before,
             wakes: 0,
-            pace: Pace::default(),
+            pace,
             rollovers: 0,
             #[cfg(feature = "arrow")]
             templates: crate::flat::Written::default(),
