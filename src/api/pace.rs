@@ -18,9 +18,9 @@ const LEAST_BYTES: usize = 1536;
 /// Sizes are told apart by powers of two, up to this many of them.
 const SIZES: usize = 16;
 /// Nanoseconds that it costs readers more to have a line from memory than from a near core (measured: 3 to 5.5, between
-/// cores that share a cache; with this 8 KiB and 64 KiB go through the caches there, 16 and 32 KiB past them, each the
-/// faster way).
-const FROM_MEMORY: f32 = 4.0;
+/// cores that share a cache. With 4.0 or 4.5 there 8 KiB go past the caches, which costs up to a tenth; with 5.0 some of
+/// 32 KiB go through them, which costs as much).
+const FROM_MEMORY: f32 = 5.0;
 /// Of longer messages caches keep little.
 const MOST_CACHED_BYTES: usize = 4 << 20;
 /// So many messages of a size to one that is timed, which takes some 50 ns.
