@@ -23,6 +23,7 @@ mod results;
 mod run;
 mod say;
 mod spec;
+mod stop;
 mod table;
 mod targets;
 mod worker;
@@ -89,7 +90,10 @@ fn main() -> std::process::ExitCode {
     match done {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            say::problem(format_args!("error: {error}"));
+            // A worker that the same Ctrl-C has ended is not the reason.
+            let reason = stop::reason().unwrap_or_else(|| format!("error: {error}"));
+            say::problem(reason);
+            stop::end();
             std::process::ExitCode::FAILURE
         }
     }
@@ -102,6 +106,7 @@ fn measure_all(args: &Args) -> Result<()> {
         _ => Scale::Full,
     };
     let began = Instant::now();
+    stop::on_signals()?;
     clock::check()?;
     std::fs::create_dir_all(&args.out)
         .map_err(|error| format!("cannot make the folder {}: {error}", args.out.display()))?;

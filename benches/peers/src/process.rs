@@ -13,6 +13,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::Result;
 use crate::spec::{Outcome, Spec};
+use crate::stop::{self, Event};
 
 /// No step takes nearly as long; what does has hung.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -21,7 +22,7 @@ const GO: &str = "go";
 /// The workers of one run, in order of their roles. Dropping it ends them.
 struct Workers {
     children: Vec<(Child, ChildStdin)>,
-    lines: Receiver<(usize, Option<String>)>,
+    events: Receiver<Event>,
 }
 
 /// Runs a worker for each of `specs`, through `steps` that all of them take together, to their outcomes.
@@ -45,8 +46,9 @@ pub fn run(specs: &[Spec], steps: usize) -> Result<Vec<Outcome>> {
 
 impl Workers {
     fn begin(specs: &[Spec]) -> Result<Self> {
-        let (sender, lines) = channel();
-        let mut workers = Self { children: Vec::new(), lines };
+        let (sender, events) = channel();
+        stop::tell(sender.clone());
+        let mut workers = Self { children: Vec::new(), events };
         for (role, spec) in specs.iter().enumerate() {
             let spec = Spec { role, parent: std::process::id(), ..spec.clone() };
             let mut child = Command::new("/proc/self/exe")
@@ -61,12 +63,12 @@ impl Workers {
             let sender = sender.clone();
             std::thread::spawn(move || {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
-                    if sender.send((role, Some(line))).is_err() {
+                    if sender.send(Event::Said(role, Some(line))).is_err() {
                         return;
                     }
                 }
                 // Nobody listens any longer if the run is over.
-                let _ = sender.send((role, None));
+                let _ = sender.send(Event::Said(role, None));
             });
         }
         Ok(workers)
@@ -84,9 +86,10 @@ impl Workers {
     fn collect(&mut self) -> Result<Vec<String>> {
         let mut lines = vec![None; self.children.len()];
         while lines.contains(&None) {
-            match self.lines.recv_timeout(LIMIT) {
-                Ok((role, Some(line))) => lines[role] = Some(line),
-                Ok((role, None)) => {
+            match self.events.recv_timeout(LIMIT) {
+                Ok(Event::Said(role, Some(line))) => lines[role] = Some(line),
+                Ok(Event::Stopped) => return Err(stop::reason().unwrap_or_default().into()),
+                Ok(Event::Said(role, None)) => {
                     let status = self.children[role].0.wait()?;
                     return Err(format!("worker {role} ended early, with {status}").into());
                 }

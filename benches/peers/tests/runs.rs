@@ -1,7 +1,8 @@
-//! Runs of the real program: what they leave in their folder, and what becomes of one that nobody reads or that loses a
-//! worker. A results file that is not as documented is refused.
+//! Runs of the real program: what they leave in their folder, and what becomes of one that nobody reads, that is stopped
+//! or that loses a worker. A results file that is not as documented is refused.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -65,32 +66,49 @@ fn workers(bench: &Child) -> Vec<String> {
     }
 }
 
+/// What a benchmark ends with and says that is sent `signal`, or of which a worker is. It is to leave nothing.
+fn ended_by(implementation: &str, signal: &str, worker: bool) -> Output {
+    let out = folder(&format!("{implementation}-{signal}"));
+    let bench = Command::new(PEERS)
+        .args(["--bench", "bytes-open-loop", "--impl", implementation, "--out"])
+        .arg(&out)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("begins");
+    let id = bench.id();
+    let worker_id = workers(&bench)[1].clone();
+    let target = if worker { worker_id } else { id.to_string() };
+    assert!(Command::new("kill").args([signal, &target]).status().expect("runs").success());
+    let output = bench.wait_with_output().expect("ends");
+    let left = |folder: &Path, part: &str| {
+        let entries = fs::read_dir(folder).expect("listed").flatten();
+        entries.map(|entry| entry.file_name()).find(|name| name.to_string_lossy().contains(part))
+    };
+    assert_eq!(left(Path::new("/dev/shm"), &format!("qads-peers-{id}-")), None);
+    assert_eq!(left(&out, ""), None, "results or a scratch folder are left");
+    fs::remove_dir_all(out).expect("removed");
+    output
+}
+
 #[test]
 fn a_worker_that_dies_ends_the_run() {
     for implementation in ["qadataswap", "iceoryx2"] {
-        let out = folder(implementation);
-        let bench = Command::new(PEERS)
-            .args(["--bench", "bytes-open-loop", "--impl", implementation, "--out"])
-            .arg(&out)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("begins");
-        let id = bench.id();
-        let victim = workers(&bench)[1].clone();
-        assert!(Command::new("kill").args(["-9", &victim]).status().expect("runs").success());
-        let output = bench.wait_with_output().expect("ends");
+        let output = ended_by(implementation, "-KILL", true);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains("ended"), "{implementation}: {said}");
-        let left = |folder: &Path, part: &str| {
-            let entries = fs::read_dir(folder).expect("listed").flatten();
-            entries
-                .map(|entry| entry.file_name())
-                .find(|name| name.to_string_lossy().contains(part))
-        };
-        assert_eq!(left(Path::new("/dev/shm"), &format!("qads-peers-{id}-")), None);
-        assert_eq!(left(&out, ""), None, "results or a scratch folder are left");
-        fs::remove_dir_all(out).expect("removed");
+        assert!(output.status.code() == Some(1) && said.contains("ended"), "{said}");
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_leaves_nothing() {
+    for implementation in ["qadataswap", "iceoryx2"] {
+        for (signal, number) in [("INT", 2), ("TERM", 15), ("HUP", 1)] {
+            let output = ended_by(implementation, &format!("-{signal}"), false);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.signal(), Some(number), "{said}");
+            assert_eq!(said, format!("stopped by SIG{signal}\n"));
+        }
     }
 }
 
