@@ -132,8 +132,11 @@ impl Targets<'_> {
             })
         };
         let (write, read) = (to_memcpy(sides::WRITE), to_memcpy(sides::READ));
-        let place = figure(sides::READ_UNCHECKED).map(|ns| ns / 1e3);
-        let checked = figure(sides::READ_IN_PLACE).map(|ns| ns / 1e3);
+        let microseconds = |name| figure(name).map(|ns| ns / 1e3);
+        let place = microseconds(sides::READ_UNCHECKED);
+        let checked = microseconds(sides::READ_IN_PLACE);
+        let load = microseconds(sides::LOAD_STRINGS);
+        let besides = checked.zip(load).map(|(checked, load)| checked - load);
         self.add("64 MiB batch, write to memcpy", Wanted::AtMost(1.1), write, "x");
         self.add(
             "64 MiB batch, copied read to memcpy into memory used before",
@@ -145,6 +148,12 @@ impl Targets<'_> {
             "64 MiB batch, zero-copy read, strings validated",
             Wanted::AtMost(1000.0),
             checked,
+            "us",
+        );
+        self.add(
+            "64 MiB batch, zero-copy read, strings validated, less one load of their bytes",
+            Wanted::AtMost(1000.0),
+            besides,
             "us",
         );
         self.add("64 MiB batch, zero-copy read, unchecked", Wanted::AtMost(1000.0), place, "us");

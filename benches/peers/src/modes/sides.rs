@@ -6,6 +6,8 @@
 
 use std::hint::black_box;
 
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use qadataswap::{Reader, ReaderOptions, WaitStrategy, WriterOptions};
 
@@ -27,6 +29,8 @@ pub const READ_UNCHECKED: &str = "read in place, unchecked";
 const MEMCPY_TO_SHARED: &str = "memcpy to shared";
 const MEMCPY: &str = "memcpy";
 const MEMCPY_TO_NEW: &str = "memcpy to new memory";
+/// What no reader that looks at strings can be faster than.
+pub const LOAD_STRINGS: &str = "load of its strings in place, once";
 
 /// The memcpy that a figure is compared with: of the same bytes, to memory that was used before.
 pub fn memcpy_of(name: &str) -> &'static str {
@@ -101,6 +105,14 @@ fn wait(reader: &Reader) -> Result<()> {
     reader.read(MILLISECONDS)?.map(|_| ()).ok_or_else(|| "the other side does not go on".into())
 }
 
+/// Loads the offsets and bytes of all strings of a batch, and nothing else.
+fn load_strings(batch: &RecordBatch) -> u8 {
+    let load = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all | byte);
+    let strings = batch.columns().iter().filter_map(|column| column.as_string_opt::<i32>());
+    let buffers = strings.flat_map(|texts| [texts.offsets().inner().inner(), texts.values()]);
+    buffers.fold(0, |all, buffer| all | load(buffer))
+}
+
 fn reader(spec: &Spec, batches: &Batches, stream: &[u8]) -> Result<()> {
     let (there, back) = names(spec);
     let done = WriterOptions::new(FEW_SLOTS).slot_capacity(64).create(&back)?;
@@ -113,9 +125,9 @@ fn reader(spec: &Spec, batches: &Batches, stream: &[u8]) -> Result<()> {
     let mut reused = MmapOptions::new().len(stream.len()).map_anon()?;
     let _ = reused.advise(Advice::HugePage);
     step("reading ends are there")?;
-    let mut figures: [Vec<f64>; 5] = Default::default();
+    let mut figures: [Vec<f64>; 6] = Default::default();
     for number in 0..spec.total() {
-        let mut round = [0.0; 5];
+        let mut round = [0.0; 6];
         let none = || "no batch for a long time";
         for reader in [&copying, &placing, &trusting] {
             if !reader.wait(MILLISECONDS)? {
@@ -132,8 +144,10 @@ fn reader(spec: &Spec, batches: &Batches, stream: &[u8]) -> Result<()> {
             // SAFETY: the only writer is this benchmark's, whose batches are valid.
             unsafe { trusting.read_arrow_zero_copy_unchecked(0) }
         });
-        batches.check(&batch?.ok_or_else(none)?, 0)?;
+        let batch = batch?.ok_or_else(none)?;
         round[2] = time;
+        round[5] = timed(spec, || load_strings(&batch)).0;
+        batches.check(&batch, 0)?;
         // SAFETY: the mapping is that long.
         let from = unsafe { source.as_ptr().add(number as usize % FEW_SLOTS * stream.len()) };
         let copy = |to: *mut u8| {
@@ -154,7 +168,7 @@ fn reader(spec: &Spec, batches: &Batches, stream: &[u8]) -> Result<()> {
         }
         done.write(b"next")?;
     }
-    let names = [READ, READ_IN_PLACE, READ_UNCHECKED, MEMCPY, MEMCPY_TO_NEW];
+    let names = [READ, READ_IN_PLACE, READ_UNCHECKED, MEMCPY, MEMCPY_TO_NEW, LOAD_STRINGS];
     let named = names.iter().zip(figures).map(|(name, figures)| named(name, figures)).collect();
     tell(&Outcome { named, ..Outcome::default() })?;
     Ok(done.unlink()?)
