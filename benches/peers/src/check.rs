@@ -2,33 +2,18 @@
 
 use std::path::Path;
 
+use clap::ValueEnum;
 use serde_json::{Map, Value};
 
 use crate::Result;
+use crate::plan::{benches, implementations};
+use crate::results::Record;
+use crate::spec::{Impl, Mode};
 
 /// Fields of every object.
-const TEXTS: [&str; 4] = ["bench", "group", "impl", "mode"];
-/// Fields that are numbers where they are there.
-const NUMBERS: [&str; 14] = [
-    "payload_bytes",
-    "rows",
-    "readers",
-    "idle_readers",
-    "floor_ratio",
-    "lost_share",
-    "samples",
-    "p50_ns",
-    "p99_ns",
-    "p999_ns",
-    "max_ns",
-    "msgs_per_s",
-    "bytes_per_s",
-    "repetitions",
-];
-/// Ascending.
-const LATENCIES: [&str; 4] = ["p50_ns", "p99_ns", "p999_ns", "max_ns"];
+const NEEDED: [&str; 5] = ["bench", "impl", "mode", "group", "repetitions"];
 /// Percentiles that are there if there are so many samples, and only then.
-const PERCENTILES: [(&str, f64); 2] = [("p99_ns", 1_000.0), ("p999_ns", 10_000.0)];
+const PERCENTILES: [(&str, u64); 2] = [("p99_ns", 1_000), ("p999_ns", 10_000)];
 
 /// Fails with what is wrong.
 pub fn check(file: &Path) -> Result<()> {
@@ -45,43 +30,88 @@ pub fn check(file: &Path) -> Result<()> {
     Ok(())
 }
 
-fn check_one(record: &Map<String, Value>) -> Result<(), String> {
-    for name in TEXTS {
-        if !record.get(name).is_some_and(Value::is_string) {
-            return Err(format!("{name} is missing or not a text"));
-        }
-    }
-    for name in NUMBERS {
-        let is_fine = |value: &Value| value.as_f64().is_some_and(|number| number >= 0.0);
-        if record.get(name).is_some_and(|value| !is_fine(value)) {
-            return Err(format!("{name} is not a number from 0 on"));
-        }
-    }
-    let needed: &[&str] = match record["mode"].as_str() {
-        Some("ping-pong" | "open-loop" | "wake") => &["samples", "p50_ns", "max_ns"],
-        Some("throughput") if record.contains_key("rows") => &["readers", "msgs_per_s"],
-        Some("throughput" | "publish") => {
-            &["payload_bytes", "readers", "msgs_per_s", "bytes_per_s"]
-        }
-        Some("sides" | "allocations") => &["figures"],
-        other => return Err(format!("there is no mode {other:?}")),
+fn check_one(fields: &Map<String, Value>) -> Result<(), String> {
+    let require = |needed: &[&str]| match needed.iter().find(|name| !fields.contains_key(**name)) {
+        Some(name) => Err(format!("{name} is missing")),
+        None => Ok(()),
     };
-    let latencies: Vec<_> =
-        LATENCIES.iter().filter_map(|name| record.get(*name)?.as_f64()).collect();
-    if !latencies.is_sorted() {
-        return Err(format!("of {} one is less than the one before", LATENCIES.join(", ")));
+    require(&NEEDED)?;
+    // Field by field, so that the one that is wrong has a name.
+    if let Some((name, what)) =
+        fields.iter().find_map(|(name, value)| Some((name, misfit(name, value)?)))
+    {
+        return Err(format!("{name} {what}"));
     }
-    if let Some(samples) = record.get("samples").and_then(Value::as_f64) {
+    let record: Record =
+        serde_json::from_value(fields.clone().into()).map_err(|e| e.to_string())?;
+    let Record { bench, mode, implementation, .. } = &record;
+    if !bench.ends_with(mode) {
+        return Err(format!("the bench {bench} has another mode than {mode}"));
+    }
+    let carries_none = [Impl::Raw, Impl::Futex].map(Impl::name).contains(implementation);
+    let (needed, load): (&[&str], _) = match mode.as_str() {
+        "ping-pong" | "open-loop" | "wake" => {
+            (&["readers", "samples", "p50_ns", "max_ns"], !carries_none)
+        }
+        "throughput" if record.rows.is_some() => (&["readers", "msgs_per_s"], true),
+        "throughput" | "publish" => (&["readers", "msgs_per_s", "bytes_per_s"], true),
+        "sides" => (&["figures"], true),
+        _ => (&["figures"], false),
+    };
+    require(needed)?;
+    let loads = [record.payload_bytes, record.rows].iter().flatten().count();
+    if loads != usize::from(load) {
+        return Err(format!(
+            "payload_bytes and rows: {loads} of them instead of {}",
+            usize::from(load)
+        ));
+    }
+    let Record { p50_ns, p99_ns, p999_ns, max_ns, .. } = record;
+    if ![p50_ns, p99_ns, p999_ns, max_ns].iter().flatten().is_sorted() {
+        return Err("of p50_ns, p99_ns, p999_ns, max_ns one is less than the one before".to_owned());
+    }
+    if let Some(samples) = record.samples {
         let is_wrong =
-            |(name, from): &&(&str, f64)| record.contains_key(*name) != (samples >= *from);
+            |(name, from): &&(&str, u64)| fields.contains_key(*name) != (samples >= *from);
         if let Some((name, from)) = PERCENTILES.iter().find(is_wrong) {
             return Err(format!(
                 "{name} is to be there from {from} samples on, of which there are {samples}"
             ));
         }
     }
-    match needed.iter().chain(&["repetitions"]).find(|name| !record.contains_key(**name)) {
-        Some(name) => Err(format!("{name} is missing")),
-        None => Ok(()),
+    Ok(())
+}
+
+/// What is wrong with the value of a field, if it is no field or cannot have that value.
+fn misfit(name: &str, value: &Value) -> Option<String> {
+    let one_of = |known: Vec<String>, what: &str| match value.as_str() {
+        None => Some("is not a text".to_owned()),
+        Some(text) if known.iter().any(|known| known == text) => None,
+        Some(text) => Some(format!("is {text:?}: there is no such {what}")),
+    };
+    let unless = |is_fine: bool, what: &str| (!is_fine).then(|| format!("is not {what}"));
+    let is_number = |value: &Value| value.as_f64().is_some_and(|number| number >= 0.0);
+    match name {
+        "bench" => one_of(benches(), "bench"),
+        "impl" => {
+            one_of(implementations().iter().map(|one| one.name()).collect(), "implementation")
+        }
+        "mode" => one_of(Mode::value_variants().iter().map(|one| one.name()).collect(), "mode"),
+        "group" => unless(value.is_string(), "a text"),
+        "payload_bytes" | "rows" | "samples" | "repetitions" => {
+            unless(value.as_u64().is_some_and(|count| count > 0), "a whole number from 1 on")
+        }
+        "readers" | "idle_readers" => unless(value.is_u64(), "a whole number from 0 on"),
+        "p50_ns" | "p99_ns" | "p999_ns" | "max_ns" | "msgs_per_s" | "bytes_per_s"
+        | "floor_ratio" => unless(is_number(value), "a number from 0 on"),
+        "lost_share" => {
+            unless(value.as_f64().is_some_and(|share| (0.0..=1.0).contains(&share)), "from 0 to 1")
+        }
+        "crowded" => unless(value.is_boolean(), "true or false"),
+        "figures" => unless(
+            value.as_object().is_some_and(|all| !all.is_empty() && all.values().all(is_number)),
+            "an object of numbers from 0 on",
+        ),
+        _ => Some("is no field of results".to_owned()),
     }
 }

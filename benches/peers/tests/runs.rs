@@ -26,25 +26,46 @@ fn check(text: &str) -> Output {
 
 #[test]
 fn results_are_checked() {
-    let latency = r#""impl": "pipe", "mode": "ping-pong", "repetitions": 3, "samples": 10000, "p50_ns": 1.5,
-        "p99_ns": 2, "p999_ns": 3, "max_ns": 4"#;
+    let latency = r#""impl": "pipe", "mode": "ping-pong", "payload_bytes": 40, "readers": 1, "repetitions": 3,
+        "samples": 10000, "p50_ns": 1.5, "p99_ns": 2, "p999_ns": 3, "max_ns": 4, "lost_share": 0.0"#;
     let whole = format!(r#"[{{"bench": "bytes-ping-pong", "group": "40 B", {latency}}}]"#);
     assert!(check(&whole).status.success());
     let few = whole.replace("10000", "9999").replace("\"p999_ns\": 3,", "");
     assert!(check(&few).status.success());
     let fewer = few.replace("9999", "999").replace("\"p99_ns\": 2,", "");
     assert!(check(&fewer).status.success());
+    let floor = whole.replace("\"pipe\"", "\"raw\"").replace("\"payload_bytes\": 40,", "");
+    assert!(check(&floor).status.success());
+    let sides = r#"[{"bench": "sides", "mode": "sides", "impl": "qadataswap", "group": "64 MiB", "rows": 7, "readers": 1,
+        "repetitions": 3, "figures": {"write": 1.5}}]"#;
+    assert!(check(sides).status.success());
     let cases = [
         ("[]".to_owned(), "no results"),
         (format!("[{{{latency}}}]"), "bench is missing"),
         (whole.replace("\"p50_ns\": 1.5,", ""), "p50_ns is missing"),
+        (whole.replace("\"readers\": 1,", ""), "readers is missing"),
         (whole.replace("\"p999_ns\": 3,", ""), "p999_ns is to be there"),
         (whole.replace("10000", "9999"), "p999_ns is to be there"),
         (few.replace("9999", "999"), "p99_ns is to be there"),
         (whole.replace("1.5", "\"fast\""), "p50_ns is not a number"),
         (whole.replace("1.5", "2.5"), "less than the one before"),
-        (whole.replace("ping-pong\", \"rep", "publish\", \"rep"), "payload_bytes is missing"),
-        (whole.replace("ping-pong\", \"rep", "chess\", \"rep"), "no mode"),
+        (whole.replace("ping-pong", "chess"), "no such bench"),
+        (whole.replace("\"ping-pong", "\"wake"), "has another mode"),
+        (whole.replace("ping-pong", "throughput"), "msgs_per_s is missing"),
+        (whole.replace("\"pipe", "\"pigeon"), "no such implementation"),
+        (whole.replace("\"payload_bytes\": 40,", ""), "payload_bytes and rows: 0"),
+        (whole.replace("\"readers\"", "\"rows\": 1, \"readers\""), "payload_bytes and rows: 2"),
+        (floor.replace("\"readers\"", "\"rows\": 1, \"readers\""), "payload_bytes and rows: 1"),
+        (whole.replace("\"readers\": 1", "\"readers\": 1.5"), "readers is not a whole number"),
+        (whole.replace("\"repetitions\": 3", "\"repetitions\": 0"), "repetitions is not a whole"),
+        (
+            whole.replace("\"lost_share\": 0.0", "\"lost_share\": 7"),
+            "lost_share is not from 0 to 1",
+        ),
+        (whole.replace("\"lost_share\": 0.0", "\"crowded\": \"yes\""), "crowded is not true or"),
+        (whole.replace("lost_share", "lost_percent"), "lost_percent is no field"),
+        (sides.replace("{\"write\": 1.5}", "{}"), "figures is not an object of numbers"),
+        (sides.replace("1.5", "-1.5"), "figures is not an object of numbers"),
     ];
     for (text, expected) in cases {
         let output = check(&text);
