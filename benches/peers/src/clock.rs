@@ -38,6 +38,23 @@ pub fn check() -> Result<(), String> {
     }
 }
 
+/// Ticks from one value of the counter to the next: where it moves on by many at a time, no time is known better.
+pub fn step() -> u64 {
+    let divisor = |mut a: u64, mut b: u64| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let (mut before, mut step) = (now(), 0);
+    for _ in 0..1_000 {
+        let next = now();
+        step = divisor(step, next.saturating_sub(before));
+        before = next;
+    }
+    step
+}
+
 /// Nanoseconds of a tick, measured against the system's clock.
 pub fn ns_per_tick() -> f64 {
     let (started, from) = (Instant::now(), now());

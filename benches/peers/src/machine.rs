@@ -3,8 +3,10 @@
 use std::fs;
 use std::process::Command;
 
-/// Lines about processor, cores, kernel, frequency and virtualisation, versions and commit.
-pub fn describe(scale: &str, rounds: usize) -> Vec<String> {
+use crate::clock;
+
+/// Lines about processor, cores, kernel, frequency and virtualisation, clock, versions and commit.
+pub fn describe(scale: &str, rounds: usize, ns_per_tick: f64) -> Vec<String> {
     let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).ok();
     let info = read("/proc/cpuinfo").unwrap_or_default();
     let governor = read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
@@ -18,6 +20,10 @@ pub fn describe(scale: &str, rounds: usize) -> Vec<String> {
             "{}; frequency governor: {}; load when begun: {load}",
             if is_virtual { "virtual machine" } else { "no hypervisor" },
             governor.as_deref().unwrap_or("not readable"),
+        ),
+        format!(
+            "clock: steps of {:.1} ns, so that one way of there and back is known to half of that",
+            clock::step() as f64 * ns_per_tick
         ),
         format!(
             "{scale}; medians of {rounds} interleaved repetitions (fewer of what is very large)"

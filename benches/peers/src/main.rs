@@ -113,7 +113,7 @@ fn measure_all(args: &Args) -> Result<()> {
     let mut bench = Bench::new(&args.out, clock::ns_per_tick())?;
     let groups = plan::choose(scale, bench.cores, &args.bench, &args.implementations)?;
     let rounds = groups.iter().map(|group| group.rounds).max().unwrap_or(0);
-    let machine = machine::describe(scale.name(), rounds);
+    let machine = machine::describe(scale.name(), rounds, bench.ns_per_tick);
     say::line(machine.join("\n") + "\n");
     let mut all = Vec::new();
     let mut tables = Vec::new();

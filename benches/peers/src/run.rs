@@ -52,8 +52,10 @@ impl Bench {
     /// Makes a folder in `target` for what runs leave in files while they last.
     pub fn new(target: &Path, ns_per_tick: f64) -> Result<Self> {
         clear_up_after_the_dead(target);
-        let scratch = target.canonicalize()?.join(format!("{SCRATCH}{}", std::process::id()));
-        std::fs::create_dir_all(&scratch)?;
+        let in_it = |error| format!("cannot write to the folder {}: {error}", target.display());
+        let scratch =
+            target.canonicalize().map_err(in_it)?.join(format!("{SCRATCH}{}", std::process::id()));
+        std::fs::create_dir_all(&scratch).map_err(in_it)?;
         let cores = std::thread::available_parallelism()?.get();
         let allowed = sched_getaffinity(None)?;
         let cpus = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();

@@ -184,6 +184,17 @@ fn what_is_named_must_be_there() {
 }
 
 #[test]
+fn a_folder_that_nothing_can_be_made_in_is_named() {
+    // Nobody can, whoever runs this.
+    let output = once(Path::new("/proc"), &PIPE).output().expect("runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("cannot write to the folder /proc"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_run_tells_how_long_it_took_and_leaves_only_its_own_plots() {
     let out = folder("earlier");
     let (earlier, mine) = (out.join("throughput-40.svg"), out.join("mine.svg"));
@@ -207,10 +218,14 @@ fn a_run_tells_how_long_it_took_and_leaves_only_its_own_plots() {
 }
 
 #[test]
-fn figures_tell_the_commit() {
+fn figures_tell_the_commit_and_the_clock() {
     let out = folder("commit");
     assert!(once(&out, &PIPE).stdout(Stdio::null()).status().expect("runs").success());
     let figures = fs::read_to_string(out.join("figures.md")).expect("read");
+    let step =
+        figures.lines().find_map(|line| line.strip_prefix("* clock: steps of ")?.split_once(" ns"));
+    let step: f64 = step.expect("the clock").0.parse().expect("a number");
+    assert!(step > 0.0, "{step}");
     let told: Vec<_> = figures.lines().filter_map(|line| line.strip_prefix("* commit ")).collect();
     let here = env!("CARGO_MANIFEST_DIR");
     let git = Command::new("git").args(["-C", here, "rev-parse", "--short", "HEAD"]).output();
