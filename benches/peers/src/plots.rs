@@ -10,12 +10,32 @@ use crate::plan::bench;
 use crate::results::{Results, Series};
 use crate::spec::{Impl, Load, Mode};
 
-const PIXELS: (u32, u32) = (900, 540);
+const PIXELS: (u32, u32) = (1_080, 540);
+/// Of these, those at the right for names: whatever is drawn over lines hides some.
+const NAMES: u32 = 210;
+/// Between two names.
+const LINE: i32 = 24;
 
 /// Points are drawn that differ by this factor.
 const SEEN: f64 = 1.02;
 /// Letters of axes and names, in pixels.
 const FONT: (&str, u32) = ("sans-serif", 17);
+
+/// One for each implementation, in their order: no two of those that are drawn together look the same.
+const COLORS: [RGBColor; 12] = [
+    RGBColor(0, 0, 0),       // raw
+    RGBColor(150, 150, 150), // stamped
+    RGBColor(121, 85, 72),   // memcpy
+    RGBColor(0, 90, 200),    // qadataswap
+    RGBColor(110, 175, 255), // qadataswap-read-only
+    RGBColor(0, 150, 136),   // qadataswap-in-place
+    RGBColor(0, 40, 90),     // qadataswap-lossless
+    RGBColor(215, 25, 28),   // iceoryx2
+    RGBColor(245, 140, 0),   // shaq
+    RGBColor(230, 90, 190),  // socket
+    RGBColor(120, 40, 160),  // pipe
+    RGBColor(150, 150, 150), // futex
+];
 
 type Points = Vec<(f64, f64)>;
 
@@ -155,7 +175,8 @@ impl Plot {
             let most = all().map(pick).max_by(f64::total_cmp).unwrap_or(1.0);
             (least / 1.2..most * 1.2).log_scale()
         };
-        let mut chart = ChartBuilder::on(root)
+        let (drawn, names) = root.split_horizontally(PIXELS.0 - NAMES);
+        let mut chart = ChartBuilder::on(&drawn)
             .caption(&self.title, ("sans-serif", 21))
             .margin(12)
             .x_label_area_size(40)
@@ -170,23 +191,20 @@ impl Plot {
             .x_label_formatter(&|value| short(*value))
             .y_label_formatter(&|value| short(*value))
             .draw()?;
-        for (implementation, points) in &self.lines {
-            let color = Palette99::pick(*implementation as usize).stroke_width(2);
-            chart
-                .draw_series(
-                    LineSeries::new(points.iter().copied(), color)
-                        .point_size(if points.len() < 10 { 3 } else { 0 }),
-                )?
-                .label(implementation.name())
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color));
+        for (row, (implementation, points)) in (0..).zip(&self.lines) {
+            let color = COLORS[*implementation as usize].stroke_width(2);
+            chart.draw_series(
+                LineSeries::new(points.iter().copied(), color).point_size(if points.len() < 10 {
+                    3
+                } else {
+                    0
+                }),
+            )?;
+            let y = 60 + row * LINE;
+            names.draw(&PathElement::new([(0, y), (18, y)], color))?;
+            // A text is drawn from its upper edge on.
+            names.draw(&Text::new(implementation.name(), (26, y - 9), FONT))?;
         }
-        chart
-            .configure_series_labels()
-            .label_font(FONT)
-            .position(SeriesLabelPosition::UpperLeft)
-            .background_style(WHITE.mix(0.8))
-            .border_style(BLACK.mix(0.3))
-            .draw()?;
         Ok(())
     }
 }
