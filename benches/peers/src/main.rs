@@ -113,16 +113,24 @@ fn measure_all(args: &Args) -> Result<()> {
     let mut bench = Bench::new(&args.out, clock::ns_per_tick())?;
     let groups = plan::choose(scale, bench.cores, &args.bench, &args.implementations)?;
     let rounds = groups.iter().map(|group| group.rounds).max().unwrap_or(0);
-    let machine = machine::describe(scale.name(), rounds, bench.ns_per_tick);
+    let mut machine = machine::describe(scale.name(), rounds, bench.ns_per_tick);
     say::line(machine.join("\n") + "\n");
     let mut all = Vec::new();
     let mut tables = Vec::new();
     for group in groups {
+        if let Some(why) = bench.lacks_room(&group)? {
+            machine.push(format!("not measured: {why}"));
+            say::problem(format_args!("not measured: {why}"));
+            continue;
+        }
         let results = measure(&mut bench, group)?;
         let table = report::table(&results);
         say::line(table.text());
         tables.push(table);
         all.push(results);
+    }
+    if all.is_empty() {
+        return Err("nothing could be measured here".into());
     }
     let targets = targets::table(&all);
     say::line(targets.text());

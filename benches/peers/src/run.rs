@@ -3,20 +3,26 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create, statvfs};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::pipe;
 use rustix::thread::{CpuSet, sched_getaffinity};
 
 use crate::batches::Batches;
+use crate::impls::slots_for;
 use crate::modes::STEPS;
+use crate::plan::Group;
+use crate::report::load;
 use crate::spec::{ChannelFds, Impl, Load, Mode, Outcome, Spec};
+use crate::table::size;
 use crate::{Result, board, process, say};
 
 /// Begins the names of all that is made here; a process id follows.
 const PREFIX: &str = "qads-peers-";
 /// Begins the name of the folder for files; a process id follows.
 const SCRATCH: &str = "scratch-";
+/// Where rings are, by whichever implementation that names its memory.
+const SHARED_MEMORY: &str = "/dev/shm";
 /// Bytes of shared memory that implementations which do not size it themselves find.
 const PAGE: u64 = 4096;
 
@@ -72,8 +78,7 @@ impl Bench {
         self.runs += 1;
         let busy = self.busy(run);
         let workers = busy + run.idle_processes;
-        let channels = if matches!(run.mode, Mode::PingPong | Mode::Wake) { 2 } else { 1 };
-        let made = (0..channels).map(|_| make(run)).collect::<Result<Vec<_>>>()?;
+        let made = (0..channels(run.mode)).map(|_| make(run)).collect::<Result<Vec<_>>>()?;
         let board = board::make()?;
         let capacity = self.capacity(run.load)?;
         let spec = Spec {
@@ -107,6 +112,22 @@ impl Bench {
 }
 
 impl Bench {
+    /// Why these cannot be run here, if so: there is less shared memory than the rings of one of them take. (iceoryx2
+    /// is killed then, and a container has 64 MiB unless it is given more.)
+    pub fn lacks_room(&mut self, group: &Group) -> Result<Option<String>> {
+        let mut needed = 0;
+        for run in &group.runs {
+            let capacity = self.capacity(run.load)?;
+            needed = needed.max(channels(run.mode) * rooms(run, capacity) * capacity);
+        }
+        let shared = statvfs(SHARED_MEMORY)?;
+        let free = usize::try_from(shared.f_bavail * shared.f_frsize)?;
+        Ok((needed > free).then(|| {
+            let (load, needed, free) = (load(group.load), size(needed), size(free));
+            format!("{}: {load}: takes {needed} in {SHARED_MEMORY}, {free} are free", group.bench())
+        }))
+    }
+
     /// Bytes of the largest message.
     fn capacity(&mut self, load: Load) -> Result<usize> {
         if let Some((_, capacity)) = self.capacities.iter().find(|(known, _)| *known == load) {
@@ -127,6 +148,25 @@ impl Drop for Bench {
         if let Err(error) = std::fs::remove_dir_all(&self.scratch) {
             say::problem(format_args!("{} is left: {error}", self.scratch.display()));
         }
+    }
+}
+
+/// How many channels a run has.
+fn channels(mode: Mode) -> usize {
+    if matches!(mode, Mode::PingPong | Mode::Wake) { 2 } else { 1 }
+}
+
+/// For how many messages of that many bytes a channel has memory of its own that is in [`SHARED_MEMORY`].
+fn rooms(run: &Run, capacity: usize) -> usize {
+    let slots = slots_for(run.mode, capacity);
+    match run.implementation {
+        Impl::Qadataswap
+        | Impl::QadataswapReadOnly
+        | Impl::QadataswapInPlace
+        | Impl::QadataswapLossless => slots,
+        // Each subscriber's buffer and what it borrows, and what the publisher loans.
+        Impl::Iceoryx2 => run.readers.max(1) * (slots + 1) + 2,
+        _ => 0,
     }
 }
 
@@ -195,7 +235,7 @@ fn clear_up(prefix: &str) {
             say::problem(format_args!("the ring {name} is left: {error}"));
         }
     }
-    let memory = Path::new("/dev/shm");
+    let memory = Path::new(SHARED_MEMORY);
     for name in files_in(memory).iter().filter(|name| name.starts_with(prefix)) {
         if let Err(error) = std::fs::remove_file(memory.join(name)) {
             say::problem(format_args!("{name} is left in {}: {error}", memory.display()));
@@ -207,7 +247,7 @@ fn clear_up(prefix: &str) {
 fn clear_up_after_the_dead(target: &Path) {
     let is_dead = |pid: &str| !Path::new("/proc").join(pid).exists();
     let rings = qadataswap::list().unwrap_or_default();
-    for name in rings.into_iter().chain(files_in(Path::new("/dev/shm"))) {
+    for name in rings.into_iter().chain(files_in(Path::new(SHARED_MEMORY))) {
         if let Some((pid, _)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'))
             && is_dead(pid)
         {

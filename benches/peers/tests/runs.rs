@@ -195,6 +195,31 @@ fn a_folder_that_nothing_can_be_made_in_is_named() {
 }
 
 #[test]
+fn what_does_not_fit_into_shared_memory_is_left_out_and_told() {
+    let out = folder("small");
+    let parts = ["--bench", "arrow-ping-pong", "--impl", "iceoryx2", "--impl", "qadataswap"];
+    let small = "mount -t tmpfs -o size=64m tmpfs /dev/shm && exec \"$@\"";
+    let own_mounts = ["--mount", "--map-root-user", "sh", "-c", small, "sh", PEERS];
+    let mut command = Command::new("unshare");
+    command.args(own_mounts).args(["--once", "--out"]).arg(&out).args(parts);
+    let Ok(output) = command.output() else {
+        return println!("skipped: no `unshare` here");
+    };
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("unshare:") || said.contains("mount:") {
+        return println!("skipped: no /dev/shm of one's own to be had here ({said})");
+    }
+    assert!(output.status.success(), "{said}");
+    let figures = fs::read_to_string(out.join("figures.md")).expect("read");
+    for text in [&said, &figures] {
+        let left_out = text.lines().filter(|line| line.contains("not measured: arrow-ping-pong"));
+        assert_eq!(left_out.count(), 1, "{text}");
+    }
+    assert!(figures.contains("10000 rows") && figures.contains("| iceoryx2 |"), "{figures}");
+    fs::remove_dir_all(out).expect("removed");
+}
+
+#[test]
 fn a_run_tells_how_long_it_took_and_leaves_only_its_own_plots() {
     let out = folder("earlier");
     let (earlier, mine) = (out.join("throughput-40.svg"), out.join("mine.svg"));

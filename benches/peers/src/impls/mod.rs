@@ -27,13 +27,18 @@ const CACHED_BYTES: usize = 512 << 10;
 
 /// Slots of every implementation's ring, so that all have the same room.
 pub fn slots(spec: &Spec) -> usize {
-    match spec.mode {
-        _ if spec.capacity >= LARGE_BYTES => FEW_SLOTS,
+    slots_for(spec.mode, spec.capacity)
+}
+
+/// The same, for messages of so many bytes.
+pub fn slots_for(mode: Mode, capacity: usize) -> usize {
+    match mode {
+        _ if capacity >= LARGE_BYTES => FEW_SLOTS,
         Mode::OpenLoop => {
             let (fewest, most) = BRIDGING_SLOTS;
-            (BRIDGING_BYTES / spec.capacity).next_power_of_two().clamp(fewest, most)
+            (BRIDGING_BYTES / capacity).next_power_of_two().clamp(fewest, most)
         }
-        Mode::Throughput => (CACHED_BYTES / spec.capacity).next_power_of_two().clamp(16, 256),
+        Mode::Throughput => (CACHED_BYTES / capacity).next_power_of_two().clamp(16, 256),
         _ => SLOTS,
     }
 }
