@@ -195,6 +195,7 @@ fn a_folder_that_nothing_can_be_made_in_is_named() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "what is skipped is said")]
 fn what_does_not_fit_into_shared_memory_is_left_out_and_told() {
     let out = folder("small");
     let parts = ["--bench", "arrow-ping-pong", "--impl", "iceoryx2", "--impl", "qadataswap"];
