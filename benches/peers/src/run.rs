@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create, statvfs};
+use rustix::fs::{MemfdFlags, OFlags, ftruncate, memfd_create, open, statvfs};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::pipe;
 use rustix::thread::{CpuSet, sched_getaffinity};
@@ -33,6 +33,8 @@ pub struct Bench {
     cpus: Vec<usize>,
     pub ns_per_tick: f64,
     scratch: PathBuf,
+    /// The same, open, for workers to inherit.
+    files: OwnedFd,
     runs: usize,
     /// Largest messages of loads that have been run.
     capacities: Vec<(Load, usize)>,
@@ -62,10 +64,12 @@ impl Bench {
         let scratch =
             target.canonicalize().map_err(in_it)?.join(format!("{SCRATCH}{}", std::process::id()));
         std::fs::create_dir_all(&scratch).map_err(in_it)?;
+        // Not closed on exec.
+        let files = open(&scratch, OFlags::PATH | OFlags::DIRECTORY, rustix::fs::Mode::empty())?;
         let cores = std::thread::available_parallelism()?.get();
         let allowed = sched_getaffinity(None)?;
         let cpus = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
-        Ok(Self { cores, cpus, ns_per_tick, scratch, runs: 0, capacities: Vec::new() })
+        Ok(Self { cores, cpus, ns_per_tick, scratch, files, runs: 0, capacities: Vec::new() })
     }
 
     /// Processes that are busy in a run.
@@ -95,7 +99,8 @@ impl Bench {
             core: 0,
             crowded: busy > self.cores,
             prefix: format!("{}{}", own_prefix(), self.runs),
-            scratch: self.scratch.to_string_lossy().into_owned(),
+            // Its own path may be longer than iceoryx2 takes, or have other letters.
+            scratch: format!("/proc/self/fd/{}", self.files.as_raw_fd()),
             channels: made.iter().map(Made::fds).collect(),
             handles: run.idle.checked_div(run.idle_processes).unwrap_or(0),
             ns_per_tick: self.ns_per_tick,

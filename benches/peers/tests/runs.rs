@@ -184,6 +184,21 @@ fn what_is_named_must_be_there() {
 }
 
 #[test]
+fn results_go_to_a_folder_of_any_name() {
+    let above = folder("any");
+    // Longer than a socket's address may be, and letters that are not ASCII.
+    let out = above.join("long ".repeat(20)).join("\u{e9}\u{6f22}");
+    let parts = ["--bench", "bytes-ping-pong", "--impl", "iceoryx2", "--impl", "qadataswap"];
+    let output = once(&out, &parts).output().expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let left: Vec<_> =
+        fs::read_dir(&out).expect("listed").flatten().map(|e| e.file_name()).collect();
+    assert!(left.iter().any(|name| name == "results.json"), "{left:?}");
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains("scratch")), "{left:?}");
+    fs::remove_dir_all(above).expect("removed");
+}
+
+#[test]
 fn a_folder_that_nothing_can_be_made_in_is_named() {
     // Nobody can, whoever runs this.
     let output = once(Path::new("/proc"), &PIPE).output().expect("runs");
