@@ -79,6 +79,9 @@ def check(pair, table):
     writer.write_arrow(table)
     for zero_copy in (False, True):
         assert_same(reader.read_arrow(0, zero_copy=zero_copy), table)
+    # And what pyarrow itself makes of what is in the slot.
+    writer.write_arrow(table)
+    assert_same(pa.ipc.open_stream(reader.read(0)).read_all(), table)
 
 
 @given(drawn(arrow_strategies.all_tables))
