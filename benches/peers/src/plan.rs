@@ -122,6 +122,7 @@ fn plan(scale: Scale, cores: usize) -> Vec<Group> {
         }
     }
     for rows in [100, 10_000] {
+        add(Mode::Throughput, Load::Rows(rows), 0, &[Qadataswap, Iceoryx2, Shaq]);
         for readers in &counts {
             let all = [&[Qadataswap, QadataswapLossless], &carried[1..]].concat();
             add(Mode::Throughput, Load::Rows(rows), *readers, &all);

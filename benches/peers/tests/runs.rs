@@ -302,6 +302,8 @@ fn tables_of_batches_tell_rates_and_ratios() {
     let figures = fs::read_to_string(out.join("figures.md")).expect("read");
     let head = "|  | batches | rows | each | to qadataswap | to lossless | lost |";
     assert!(figures.matches(head).count() >= 2, "{figures}");
+    let alone = figures.matches("rows, as fast as possible, readers: 0").count();
+    assert_eq!(alone, 2, "{figures}");
     assert!(figures.contains("|  | time | to memcpy |"), "{figures}");
     for row in figures.lines().filter(|line| line.starts_with("| iceoryx2 |")) {
         assert!(row.matches("/s |").count() == 2 && !row.contains("| - |"), "{row}");
