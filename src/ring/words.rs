@@ -470,6 +470,20 @@ mod tests {
         assert!(before.iter().chain(after).all(|byte| *byte == GUARD), "{what}: stored beside it");
     }
 
+    /// Stores so many bytes from byte `offset` on, between bytes that are to stay.
+    fn check_store_at(way: Way, offset: usize, length: usize) {
+        let source = pattern(length);
+        let guard = u64::from_ne_bytes([GUARD; WORD]);
+        let count = (offset + length).div_ceil(WORD) + 1;
+        let words: Vec<_> = (0..count).map(|_| AtomicU64::new(guard)).collect();
+        store_at(&words, offset, &source, way);
+        let stored = bytes_of(&words);
+        let what = format!("{length} bytes to byte {offset}");
+        assert!(stored[offset..offset + length] == source, "{what}");
+        let beside = stored[..offset].iter().chain(&stored[offset + length..]);
+        assert!(beside.into_iter().all(|byte| *byte == GUARD), "{what}: stored beside it");
+    }
+
     /// Loads so many bytes from word `start` on to memory that begins `to` bytes from a line's start or so.
     fn check_load(start: usize, to: usize, length: usize) {
         let source = pattern((start + length.div_ceil(WORD)) * WORD);
@@ -498,6 +512,18 @@ mod tests {
                     check_store(way, start * 3, start, length);
                 }
                 check_load(start, start, length);
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_message_leaves_the_bytes_around_it_as_they_are() {
+        let around = [LONG_WORDS * WORD, LEAST_PAST_CACHES, LEAST_PAST_CACHES + 64];
+        for length in lengths(&around).chain(0..=30) {
+            for offset in 0..=17 {
+                for way in [Way::Cached, Way::PastCaches] {
+                    check_store_at(way, offset, length);
+                }
             }
         }
     }
