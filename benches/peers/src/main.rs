@@ -71,7 +71,10 @@ enum Command {
     /// Names of benches.
     List,
     /// Checks that a results file is as documented.
-    Check { file: PathBuf },
+    Check {
+        /// The results.json of a run
+        file: PathBuf,
+    },
     #[command(hide = true)]
     Worker { spec: String },
 }
