@@ -166,13 +166,37 @@ fn more_schemas_than_are_kept_take_turns() {
     let (name, writer) = ring("turns", 3);
     let readers = Readers::attach(&name);
     for round in 0..4 {
-        for number in 0..20 {
+        for number in 0..50 {
             let column: ArrayRef = Arc::new(Int64Array::from(vec![number, round]));
             let batch = RecordBatch::try_from_iter([(format!("c{number}"), column)]).unwrap();
             writer.write_arrow(&batch).unwrap();
             readers.expect("turns", &batch);
         }
     }
+}
+
+#[test]
+fn schemas_that_take_turns_keep_their_templates() {
+    let (name, writer) = ring("turns-kept", 1);
+    let data = Raw::data(&name);
+    let round = |schemas: i64| -> Vec<Option<u64>> {
+        let written = (0..schemas).map(|number| {
+            let column: ArrayRef = Arc::new(Int64Array::from(vec![number]));
+            let batch = RecordBatch::try_from_iter([(format!("c{number}"), column)]).unwrap();
+            writer.write_arrow(&batch).unwrap();
+            let is_noted = data.u32(data.slot(0, raw::KIND)) & 0xffff == 2;
+            is_noted.then(|| data.u64(data.slot(0, raw::PAYLOAD)))
+        });
+        written.collect()
+    };
+    let first = round(24);
+    assert!(first.iter().all(Option::is_some));
+    assert_eq!(round(24), first);
+    // More than are kept do not push each other out: most of those that have one keep it.
+    let before = round(64);
+    let after = round(64);
+    let kept = before.iter().zip(&after).filter(|(one, next)| one.is_some() && one == next).count();
+    assert!(kept > 24, "{kept} of 64: {before:?}, {after:?}");
 }
 
 /// Bytes of a message that would look like a noted stream if the slot was believed instead of the writer's memory.

@@ -270,7 +270,7 @@ impl Reader {
     ///
     /// It is fastest if the last batch, and all that was taken from it, has been dropped before: then its memory is
     /// used again. For that the reader keeps the memory of the last batch of 1 MiB or more that was dropped, and
-    /// up to 64 KiB for each of the last eight schemas, as long as it lives.
+    /// up to 64 KiB for each of 32 schemas, as long as it lives.
     ///
     /// # Errors
     /// [`ArrowError`](QADataSwapError::ArrowError) if the message is not a sound Arrow IPC stream; it

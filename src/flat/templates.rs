@@ -14,8 +14,9 @@ use super::write::Layout;
 use crate::codec::{DecodedStream, encode_stream, fault, without_panic};
 use crate::ring::Note;
 
-/// How many schemas are kept in mind.
-const KEPT: usize = 8;
+/// How many schemas are kept in mind. Where there are more, they do not push each other out each time: to learn one takes
+/// longer than to do without, so that only one in so many of those that are missed is learnt.
+const KEPT: usize = 32;
 /// Of longer batches, what is in them takes longer to read than their arrays to make.
 const MOST_KEPT_BYTES: usize = 1 << 16;
 
@@ -25,6 +26,7 @@ pub struct Written {
     /// With their numbers, which begin at 1. A schema may have none although its columns are flat.
     known: Vec<(u64, SchemaRef, Option<Layout>)>,
     count: u64,
+    missed: usize,
 }
 
 impl Written {
@@ -60,6 +62,9 @@ impl Written {
     fn learn(&mut self, batch: &RecordBatch) -> Option<()> {
         let schema = batch.schema_ref();
         Template::kinds(schema)?;
+        if !is_to_learn(self.known.len(), &mut self.missed) {
+            return None;
+        }
         // A row is as good as all of them.
         let stream = encode_stream(schema, &[batch.slice(0, 1)]).ok()?;
         let parts = stream.parts().iter().flat_map(|part| part.as_slice());
@@ -75,6 +80,12 @@ fn same(one: &SchemaRef, other: &SchemaRef) -> bool {
     Arc::ptr_eq(one, other) || Schema::eq(one, other)
 }
 
+/// Whether to learn one that is missing among so many known.
+fn is_to_learn(known: usize, missed: &mut usize) -> bool {
+    *missed = missed.wrapping_add(1);
+    known < KEPT || missed.is_multiple_of(KEPT)
+}
+
 #[inline(always)]
 fn to_front<T>(list: &mut [T], index: usize) {
     if index > 0 {
@@ -86,6 +97,7 @@ fn to_front<T>(list: &mut [T], index: usize) {
 #[derive(Debug, Default)]
 pub struct Read {
     known: Vec<Known>,
+    missed: usize,
     /// Metadata of the message that is being read.
     metadata: Vec<u64>,
 }
@@ -160,6 +172,10 @@ impl Read {
 
     /// Keeps the template of a stream that was decoded.
     pub fn learn(&mut self, note: &Note, stream: &[u8], decoded: &DecodedStream) {
+        let is_known = self.known.iter().any(|known| known.note == *note);
+        if !is_known && !is_to_learn(self.known.len(), &mut self.missed) {
+            return;
+        }
         if let Some(template) = Template::of_stream(stream, &decoded.schema)
             && template.note(note.template) == *note
         {
