@@ -15,8 +15,8 @@ use crate::ring::publish::Claim;
 use crate::sync::Ordering;
 use crate::wait::futex_wait;
 
-/// How long a writer polls a gate before it sleeps.
-const POLL: Duration = Duration::from_micros(20);
+/// How long a writer polls a gate before it sleeps. The reader may be waiting for the same core.
+const POLL: Duration = Duration::from_micros(5);
 /// Longest sleep: whatever happens to the reader, or to its wake-up call, is noticed after this.
 const SLICE: Duration = Duration::from_millis(1);
 /// Looks at a lease between two questions to the kernel whether its owner lives (0.5 us each).
@@ -273,17 +273,19 @@ impl Inner {
             }
             return Err(self.would_block(by));
         }
+        let Ring { data, publisher, .. } = &self.ring;
+        let wanted = hold::wanted(publisher.position(), data.slot_count());
         let blocked = &self.control.holds().blocked;
         if waited < POLL {
             std::hint::spin_loop();
         } else if !attempt.armed {
             // Relaxed: H1 puts it before the look that comes next. A reader that still misses it costs a
             // slice.
-            blocked.store(1, Ordering::Relaxed);
+            blocked.store(wanted, Ordering::Relaxed);
             crash::point("wait for gate: blocked stored");
             attempt.armed = true;
         } else {
-            futex_wait(blocked, 1, left.min(SLICE));
+            futex_wait(blocked, wanted, left.min(SLICE));
             attempt.armed = false;
         }
         Ok(())

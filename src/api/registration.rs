@@ -98,7 +98,9 @@ impl Registration {
     pub(super) fn move_gate(&self, position: Position) {
         hold::move_gate(self.entry(), position);
         crash::point("gate: moved");
-        self.wake_writer();
+        if hold::is_wanted(self.control.holds().blocked.load(Ordering::Relaxed), position) {
+            self.wake_writer();
+        }
     }
 
     /// Takes the gate away.

@@ -55,7 +55,8 @@ pub struct Holds {
     pub gating: AtomicU64,
     /// Entries that may have leases.
     pub leasing: AtomicU64,
-    /// Not zero: the writer waits for a gate and may be asleep on this word (a futex).
+    /// Not zero: the writer waits for a gate and may be asleep on this word (a futex). It is the low half of the
+    /// position that readers are to reach before they wake it.
     pub blocked: AtomicU32,
 }
 

@@ -406,6 +406,24 @@ pub fn move_gate(entry: &Entry, position: Position) {
     entry.gate.store(position.get() + 1, Ordering::Release); // H3: what was before it has been read
 }
 
+/// Writer: what `blocked` tells while a gate keeps it from claiming `next`: the low half of the position up to which
+/// readers are to go on before they wake it, and never 0. That is half a ring, not one slot: else a writer and a reader
+/// on the same core would take turns for each message.
+pub fn wanted(next: Position, slot_count: u64) -> u32 {
+    let enough = (slot_count / 2).max(1);
+    match next.get().wrapping_sub(slot_count).wrapping_add(enough) as u32 {
+        // One position earlier does as well.
+        0 => u32::MAX,
+        wanted => wanted,
+    }
+}
+
+/// Reader: whether the writer, which says `blocked`, is to be woken now that everything before `position` is given up.
+#[inline(always)]
+pub fn is_wanted(blocked: u32, position: Position) -> bool {
+    blocked != 0 && (position.get() as u32).wrapping_sub(blocked).cast_signed() >= 0
+}
+
 /// Reader: takes its gate away.
 pub fn leave<H: HoldTable>(holds: &H, index: usize) {
     holds.entry(index).gate.store(0, Ordering::Release); // H3, as in `move_gate`
@@ -417,4 +435,26 @@ pub fn leave<H: HoldTable>(holds: &H, index: usize) {
 fn claimed<T: SlotTable>(table: &T) -> Position {
     // Pairs with H1Back.
     Position::new(load_acquire(&table.live().claimed))
+}
+
+#[cfg(all(test, not(qads_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_is_woken_when_half_a_ring_is_free_and_not_before() {
+        for slot_count in [1, 2, 3, 4, 16, 1 << 24] {
+            // Where halves of a position wrap, too.
+            for next in [slot_count, slot_count + 5, 1 << 31, 1 << 32, (1 << 32) + slot_count] {
+                let next = Position::new(next.max(slot_count));
+                let blocked = wanted(next, slot_count);
+                let at = |free: u64| Position::new(next.get() - slot_count + free);
+                let least = (0..=slot_count).find(|free| is_wanted(blocked, at(*free)));
+                let half = (slot_count / 2).max(1);
+                let wraps = at(half).get() as u32 == 0;
+                assert_eq!(least, Some(half - u64::from(wraps)), "{slot_count} slots, at {next:?}");
+                assert!(is_wanted(blocked, next) && !is_wanted(0, next));
+            }
+        }
+    }
 }
