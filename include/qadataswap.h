@@ -185,6 +185,9 @@ struct ArrowArrayStream {
 // wait: sleep at once. A wake-up costs some microseconds.
 #define QADS_WAIT_SLEEP 2
 
+// wait: poll, and offer the core to whoever else is ready after each look. For processes that share cores.
+#define QADS_WAIT_YIELD 3
+
 // flags: the arrays lie in shared memory and nothing is copied. The message is leased until the last of them is
 // released. Without it they are copies.
 #define QADS_ZERO_COPY 1

@@ -19,6 +19,9 @@ pub enum WaitStrategy {
     Spin,
     /// Poll for this long, then sleep. The default, with 50 us.
     SpinThenSleep(Duration),
+    /// Poll, and offer the core to whoever else is ready after each look. For processes that share cores and all wait
+    /// so; beside one that never waits it may have to do without the core for some milliseconds at a time.
+    Yield,
     /// Sleep at once. Takes no processor time while waiting; a wake-up costs some microseconds.
     Sleep,
 }
@@ -45,6 +48,8 @@ pub(crate) enum Step {
     Poll,
     /// Look again, and at what changes rarely too.
     PollAll,
+    /// Offer the core to others, then the same.
+    Yield,
     /// Sleep for at most this long.
     Sleep(Duration),
     /// The time is up.
@@ -81,7 +86,8 @@ impl Wait {
             return Step::Expired;
         }
         self.has_polled ^= true;
-        if self.has_polled && !matches!(self.strategy, WaitStrategy::Sleep) {
+        let gives_way = matches!(self.strategy, WaitStrategy::Yield | WaitStrategy::Sleep);
+        if self.has_polled && !gives_way {
             return Step::Poll;
         }
         let waited = self.started.get_or_insert_with(Instant::now).elapsed();
@@ -91,6 +97,7 @@ impl Wait {
         };
         match self.strategy {
             WaitStrategy::Spin => Step::PollAll,
+            WaitStrategy::Yield => Step::Yield,
             WaitStrategy::SpinThenSleep(spin) if waited < spin => Step::PollAll,
             _ if can_be_woken => Step::Sleep(left.min(LONGEST_SLEEP)),
             _ => {

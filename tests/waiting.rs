@@ -16,16 +16,20 @@ fn child_process() {
     support::play(&[("waiter", play_waiter)]);
 }
 
-const STRATEGIES: [(&str, WaitStrategy); 5] = [
+const STRATEGIES: [(&str, WaitStrategy); 6] = [
     ("spin", WaitStrategy::Spin),
     ("spin-for-ever", WaitStrategy::SpinThenSleep(Duration::MAX)),
     ("spin-then-sleep", WaitStrategy::SpinThenSleep(Duration::from_micros(50))),
     ("spin-for-no-time", WaitStrategy::SpinThenSleep(Duration::ZERO)),
+    ("yield", WaitStrategy::Yield),
     ("sleep", WaitStrategy::Sleep),
 ];
 
 fn never_sleeps(strategy: WaitStrategy) -> bool {
-    matches!(strategy, WaitStrategy::Spin | WaitStrategy::SpinThenSleep(Duration::MAX))
+    matches!(
+        strategy,
+        WaitStrategy::Spin | WaitStrategy::Yield | WaitStrategy::SpinThenSleep(Duration::MAX)
+    )
 }
 
 /// Every strategy, by a reader that can be woken and by one that cannot.

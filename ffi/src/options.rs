@@ -28,6 +28,8 @@ pub const QADS_WAIT_SPIN_THEN_SLEEP: u32 = 0;
 pub const QADS_WAIT_SPIN: u32 = 1;
 /// wait: sleep at once. A wake-up costs some microseconds.
 pub const QADS_WAIT_SLEEP: u32 = 2;
+/// wait: poll, and offer the core to whoever else is ready after each look. For processes that share cores.
+pub const QADS_WAIT_YIELD: u32 = 3;
 
 /// What a writer can be told when it is made. Fill it with qads_writer_options_init() first, then change what
 /// you want: fields that a later version adds then have their usual values.
@@ -358,6 +360,7 @@ pub fn reader_options(given: *const qads_reader_options) -> Outcome<ReaderOption
         }
         QADS_WAIT_SPIN => WaitStrategy::Spin,
         QADS_WAIT_SLEEP => WaitStrategy::Sleep,
+        QADS_WAIT_YIELD => WaitStrategy::Yield,
         other => return Err(unknown("wait", other)),
     };
     let on_overrun = match flag(given.overrun_is_error, "overrun_is_error")? {

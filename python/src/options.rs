@@ -29,6 +29,7 @@ pub fn wait(py: Python<'_>, given: &str, spin_us: u64) -> PyResult<WaitStrategy>
     let words = [
         ("spin_then_sleep", WaitStrategy::SpinThenSleep(Duration::from_micros(spin_us))),
         ("spin", WaitStrategy::Spin),
+        ("yield", WaitStrategy::Yield),
         ("sleep", WaitStrategy::Sleep),
     ];
     word(py, "wait", given, &words)

@@ -120,7 +120,7 @@ def test_where_a_reader_starts(ring):
     assert [reader.read(0) for reader in readers] == [b"1", b"3", b"4"]
 
 
-@pytest.mark.parametrize("wait", ["spin", "sleep", "spin_then_sleep"])
+@pytest.mark.parametrize("wait", ["spin", "yield", "sleep", "spin_then_sleep"])
 def test_ways_to_wait(pair, ring, wait):
     writer, _ = pair
     reader = qadataswap.create_reader(ring, wait=wait, spin_us=10)

@@ -168,6 +168,7 @@ impl Inner {
         match step {
             Step::Poll | Step::PollAll => {}
             Step::Expired => return Ok(false),
+            Step::Yield => std::thread::yield_now(),
             Step::Sleep(limit) => {
                 let live = self.data.live();
                 let token = match &self.registration {

@@ -212,6 +212,32 @@ static void growing(void) {
     CHECK(reader == NULL);
 }
 
+/* Each way of waiting waits, and reads what comes. */
+static void ways_to_wait(void) {
+    qads_writer* writer = create(4, 64, QADS_SLOW_WAIT, 0);
+    qads_reader_options options;
+    CHECK_CODE(qads_reader_options_init(&options, sizeof options), QADS_OK);
+    CHECK(options.wait == QADS_WAIT_SPIN_THEN_SLEEP);
+    const uint32_t ways[] = {QADS_WAIT_SPIN_THEN_SLEEP, QADS_WAIT_SPIN, QADS_WAIT_SLEEP, QADS_WAIT_YIELD};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        options.wait = ways[i];
+        options.start = QADS_START_NEXT;
+        qads_reader* reader = NULL;
+        CHECK_CODE(qads_reader_attach(ring_name(), &options, &reader), QADS_OK);
+        char message[64];
+        size_t size = 0;
+        CHECK_CODE(qads_reader_read(reader, message, sizeof message, &size, 2), QADS_TIMEOUT);
+        CHECK_CODE(qads_writer_write(writer, "x", 1), QADS_OK);
+        CHECK_CODE(qads_reader_read(reader, message, sizeof message, &size, UINT64_MAX), QADS_OK);
+        CHECK(size == 1 && message[0] == 'x');
+        qads_reader_destroy(reader);
+    }
+    options.wait = 4;
+    qads_reader* none = NULL;
+    CHECK_CODE(qads_reader_attach(ring_name(), &options, &none), QADS_INVALID);
+    finish(writer);
+}
+
 /* One that takes over a ring whose writer's handle was only destroyed. */
 static void takeover(void) {
     qads_writer* writer = create(4, 64, QADS_SLOW_WAIT, 0);
@@ -303,6 +329,7 @@ int main(void) {
     lossless();
     overrun_told();
     growing();
+    ways_to_wait();
     takeover();
     return 0;
 }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._native import Batches, Lease
 
 Start = Literal["oldest", "newest", "next"]
-WaitStrategy = Literal["spin_then_sleep", "spin", "sleep"]
+WaitStrategy = Literal["spin_then_sleep", "spin", "yield", "sleep"]
 OnOverrun = Literal["resume", "error"]
 
 
@@ -189,7 +189,8 @@ def create_reader(
     start: which message comes first: the "oldest" still in the ring, the "newest" in it, or the "next" one to be
         published.
     wait: how reads wait: "spin_then_sleep" polls for spin_us microseconds and then sleeps; "spin" takes a whole
-        core for the lowest latency; "sleep" takes none.
+        core for the lowest latency; "yield" polls too, but offers the core to others after each look, for processes
+        that share cores; "sleep" takes none.
     on_overrun: what happens when the writer laps this reader: "resume" goes on and counts the loss (stats.lost);
         "error" raises OverrunError first.
     attach_timeout_ms: how long to wait for the ring to be there, in milliseconds; None: for ever.

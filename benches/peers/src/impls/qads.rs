@@ -33,7 +33,7 @@ fn attach(channel: &Channel) -> Result<Reader> {
     let spec = channel.spec;
     let wait = match (spec.mode, spec.crowded) {
         (Mode::Wake, _) => WaitStrategy::Sleep,
-        (_, true) => WaitStrategy::default(),
+        (_, true) => WaitStrategy::Yield,
         (_, false) => WaitStrategy::Spin,
     };
     let lossless = spec.implementation == Impl::QadataswapLossless;
