@@ -31,12 +31,15 @@ fn create(channel: &Channel) -> Result<Writer> {
 
 fn attach(channel: &Channel) -> Result<Reader> {
     let spec = channel.spec;
+    let lossless = spec.implementation == Impl::QadataswapLossless;
+    // A writer of a lossy ring waits for nobody: who offers it the core is without it for long.
+    let all_wait = lossless || spec.mode == Mode::PingPong;
     let wait = match (spec.mode, spec.crowded) {
         (Mode::Wake, _) => WaitStrategy::Sleep,
-        (_, true) => WaitStrategy::Yield,
+        (_, true) if all_wait => WaitStrategy::Yield,
+        (_, true) => WaitStrategy::default(),
         (_, false) => WaitStrategy::Spin,
     };
-    let lossless = spec.implementation == Impl::QadataswapLossless;
     // Whatever is compared with maps its memory so.
     let writable = spec.implementation != Impl::QadataswapReadOnly;
     let options = ReaderOptions::new().wait(wait).lossless(lossless).prefault(true);
