@@ -17,7 +17,7 @@ use super::{WriterOptions, header_fault, if_had};
 use crate::crash;
 use crate::error::{QADataSwapError, Result};
 use crate::layout::{
-    ControlSegment, DataSegment, Geometry, HeaderFault, Identity, RingState, SlotTable,
+    ControlSegment, DataSegment, Geometry, HeaderFault, HoldTable, Identity, RingState, SlotTable,
 };
 use crate::name::RingName;
 use crate::ring::publish::{self, Publisher};
@@ -234,6 +234,9 @@ impl Writer {
         ring.publisher.announce_position(&ring.data);
         // What the last writer had claimed and not published is not claimed any more.
         ring.publisher.withdraw(&ring.data);
+        // Nor does anybody wait for a gate. Relaxed: for who looks; a reader that sees it late makes a wake-up call that
+        // nobody needs.
+        control.holds().blocked.store(0, Ordering::Relaxed);
         crash::point("take over: position announced");
         // Release: readers that see the ring open again see its writer.
         ring.data.header().owner.state.store(RingState::Open as u32, Ordering::Release);

@@ -261,12 +261,12 @@ pub struct Control {
 }
 
 impl Control {
-    fn load(control: &ControlSegment) -> Self {
+    fn load(control: &ControlSegment, has_writer: bool) -> Self {
         let holds = control.holds();
-        // Relaxed: as for the entries.
+        // Relaxed: as for the entries. A writer that is killed while it waits leaves its word.
         Self {
             may_be_asleep: control.waiters().word.load(Ordering::Relaxed) != 0,
-            writer_blocked: holds.blocked.load(Ordering::Relaxed) != 0,
+            writer_blocked: has_writer && holds.blocked.load(Ordering::Relaxed) != 0,
             joins: holds.joins.load(Ordering::Relaxed),
             gating: holds.gating.load(Ordering::Relaxed),
             leasing: holds.leasing.load(Ordering::Relaxed),
@@ -481,7 +481,10 @@ impl Observer {
             owner: facts.owner,
             header,
             writer,
-            control: self.control.as_ref().map(Control::load).map_err(|reason| *reason),
+            control: match &self.control {
+                Ok(control) => Ok(Control::load(control, writer.alive)),
+                Err(reason) => Err(*reason),
+            },
             readers,
             faults: faults.into_iter().map(Inconsistency::from).collect(),
         })
