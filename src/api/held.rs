@@ -75,7 +75,7 @@ struct Attempt {
     stalled: Option<Instant>,
     /// When it first met the last of those that it met, and all of these.
     met: (Option<Instant>, EntryMask),
-    /// Whether a reader that moves its gate will wake this writer.
+    /// Whether a reader that reaches the position in `blocked` will wake this writer.
     armed: bool,
     skipped: u64,
     reclaimed: u32,
