@@ -314,8 +314,8 @@ fn flag(value: u8, option: &str) -> Outcome<bool> {
     }
 }
 
-fn unknown(option: &str, value: u32) -> Failure {
-    Failure::invalid(format!("option {option} = {value}: there are 0, 1 and 2"))
+fn unknown(option: &str, value: u32, last: u32) -> Failure {
+    Failure::invalid(format!("option {option} = {value}: there are 0 to {last}"))
 }
 
 /// The options of a writer; `given` may be NULL for the usual ones.
@@ -326,7 +326,7 @@ pub fn writer_options(given: *const qads_writer_options) -> Outcome<WriterOption
         QADS_SLOW_WAIT => OnSlowReader::Wait { limit_ms: wait_ms },
         QADS_SLOW_REFUSE => OnSlowReader::Refuse,
         QADS_SLOW_EVICT => OnSlowReader::Evict { grace_ms: wait_ms },
-        other => return Err(unknown("on_slow_reader", other)),
+        other => return Err(unknown("on_slow_reader", other, QADS_SLOW_EVICT)),
     };
     let mut options = WriterOptions::new(given.slot_count as usize)
         .rollover(flag(given.rollover, "rollover")?)
@@ -352,7 +352,7 @@ pub fn reader_options(given: *const qads_reader_options) -> Outcome<ReaderOption
         QADS_START_OLDEST => Start::Oldest,
         QADS_START_NEWEST => Start::Newest,
         QADS_START_NEXT => Start::Next,
-        other => return Err(unknown("start", other)),
+        other => return Err(unknown("start", other, QADS_START_NEXT)),
     };
     let wait = match given.wait {
         QADS_WAIT_SPIN_THEN_SLEEP => {
@@ -361,7 +361,7 @@ pub fn reader_options(given: *const qads_reader_options) -> Outcome<ReaderOption
         QADS_WAIT_SPIN => WaitStrategy::Spin,
         QADS_WAIT_SLEEP => WaitStrategy::Sleep,
         QADS_WAIT_YIELD => WaitStrategy::Yield,
-        other => return Err(unknown("wait", other)),
+        other => return Err(unknown("wait", other, QADS_WAIT_YIELD)),
     };
     let on_overrun = match flag(given.overrun_is_error, "overrun_is_error")? {
         true => OnOverrun::Error,

@@ -235,6 +235,7 @@ static void ways_to_wait(void) {
     options.wait = 4;
     qads_reader* none = NULL;
     CHECK_CODE(qads_reader_attach(ring_name(), &options, &none), QADS_INVALID);
+    CHECK(strstr(qads_last_error(), "wait = 4: there are 0 to 3") != NULL);
     finish(writer);
 }
 
