@@ -207,7 +207,7 @@ fn processor(root: &Path) -> Vec<Finding> {
             SUBJECT,
             Level::Warning,
             format!("{count} to be used: spinning readers take time from the writer"),
-            "let readers sleep (WaitStrategy::Sleep), or use a larger machine",
+            "let readers yield or sleep (WaitStrategy::Yield, Sleep), or use a larger machine",
         )
     } else {
         Finding::ok(SUBJECT, format!("{count} to be used"))
