@@ -152,7 +152,8 @@ fn lossless_readers_see_every_message_of_a_writer_at_full_speed() {
         let ring = RingName::new("all");
         let writer = writer(&ring, slots, WAIT);
         let mut child = spawn("reader", &ring);
-        let threads = [WaitStrategy::Sleep, WaitStrategy::default()].map(|strategy| {
+        let strategies = [WaitStrategy::Sleep, WaitStrategy::Yield, WaitStrategy::default()];
+        let threads = strategies.map(|strategy| {
             let options = ReaderOptions::new().lossless(true).wait(strategy);
             let reader = options.attach(ring.name()).unwrap();
             std::thread::spawn(move || read_all(&reader))

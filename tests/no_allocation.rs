@@ -165,7 +165,8 @@ fn refused_messages_allocate_nothing() {
 #[test]
 fn waiting_in_vain_allocates_nothing() {
     // In all ways of waiting, registered or not. Few cycles, because each really waits.
-    for strategy in [WaitStrategy::default(), WaitStrategy::Spin, WaitStrategy::Sleep] {
+    let yielding = WaitStrategy::Yield;
+    for strategy in [WaitStrategy::default(), WaitStrategy::Spin, yielding, WaitStrategy::Sleep] {
         for register in [true, false] {
             let ring = RingName::new("alloc-wait");
             let writer = WriterOptions::new(4).slot_capacity(64).create(ring.name()).unwrap();

@@ -69,7 +69,8 @@ fn accounted(reader: &Reader) -> u64 {
 fn readers_follow_a_rollover_that_was_never_marked_because_its_writer_died() {
     let ring = RingName::new("unmarked");
     let writer = open(ring.name(), 4, 64);
-    let strategies = [WaitStrategy::Spin, WaitStrategy::default(), WaitStrategy::Sleep];
+    let strategies =
+        [WaitStrategy::Spin, WaitStrategy::default(), WaitStrategy::Yield, WaitStrategy::Sleep];
     let readers = [0, 1].map(|consumed| {
         strategies.map(|strategy| {
             let reader = ReaderOptions::new().wait(strategy).attach(ring.name()).unwrap();

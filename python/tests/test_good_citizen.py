@@ -112,6 +112,7 @@ WAITS = {
     "lease": "reader.lease(None)",
     "iterate": "next(reader)",
     "spin": "qadataswap.create_reader(sys.argv[1], wait='spin').read(None)",
+    "yield": "qadataswap.create_reader(sys.argv[1], wait='yield').read(None)",
     "unregistered": "qadataswap.create_reader(sys.argv[1], register=False).read(None)",
     "attach": "qadataswap.create_reader(sys.argv[1] + '-missing', attach_timeout_ms=None)",
     "write": "[writer.write(b'') for _ in range(9)]",
@@ -143,7 +144,7 @@ def test_control_c_ends_every_wait(ring, child, wait):
         ring,
     )
     assert process.hear() == "waiting"
-    if wait != "spin":
+    if wait not in ("spin", "yield"):
         wait_until_asleep(process.process.pid)
     process.process.send_signal(signal.SIGINT)
     assert process.hear() == "interrupted"

@@ -61,8 +61,9 @@ fn options(place: &mut Place<'_>) -> ReaderOptions {
     let kind = place.arguments.kind;
     let lossless = matches!(kind, Kind::Lossless | Kind::LosslessLeasing);
     let start = [Start::Oldest, Start::Newest, Start::Next][random.usize(0..3)];
-    let wait = match random.u8(0..3) {
+    let wait = match random.u8(0..4) {
         0 => WaitStrategy::Sleep,
+        2 => WaitStrategy::Yield,
         1 => WaitStrategy::SpinThenSleep(Duration::from_micros(20)),
         _ => WaitStrategy::default(),
     };
