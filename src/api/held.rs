@@ -15,8 +15,12 @@ use crate::ring::publish::Claim;
 use crate::sync::Ordering;
 use crate::wait::futex_wait;
 
-/// How long a writer polls a gate before it sleeps. The reader may be waiting for the same core.
-const POLL: Duration = Duration::from_micros(5);
+/// How long a writer polls a gate before it sleeps.
+const POLL: Duration = Duration::from_micros(20);
+/// After so many stalls in a row in which that was in vain it sleeps at once, as the reader may be waiting for the same
+/// core; but for one in so many, in case that polling helps again.
+const POLLS_IN_VAIN: u32 = 4;
+const STALLS_PER_POLL: u32 = 16;
 /// Longest sleep: whatever happens to the reader, or to its wake-up call, is noticed after this.
 const SLICE: Duration = Duration::from_millis(1);
 /// Looks at a lease between two questions to the kernel whether its owner lives (0.5 us each).
@@ -34,6 +38,8 @@ const PUBLISHES_PER_QUESTION: u64 = 1024;
 pub(super) struct HoldStats {
     pub(super) lease_skips: u64,
     pub(super) stalls: u64,
+    /// Stalls in a row, the last ones, in which the writer slept.
+    slept: u32,
     pub(super) evictions: u64,
     pub(super) reclaimed: u64,
     /// By entry: looks at its leases before the kernel is asked again.
@@ -49,12 +55,19 @@ impl HoldStats {
         Self {
             lease_skips: 0,
             stalls: 0,
+            slept: 0,
             evictions: 0,
             reclaimed: 0,
             looks_left: [0; 64],
             ask_from: Position::new(0),
             asked: 0,
         }
+    }
+
+    /// How long to poll a gate before sleeping.
+    fn poll(&self) -> Duration {
+        let is_worth_it = self.slept < POLLS_IN_VAIN || self.slept.is_multiple_of(STALLS_PER_POLL);
+        if is_worth_it { POLL } else { Duration::ZERO }
     }
 
     /// Whether it is time to ask about an entry, for a claim of position `next`.
@@ -77,6 +90,8 @@ struct Attempt {
     met: (Option<Instant>, EntryMask),
     /// Whether a reader that reaches the position in `blocked` will wake this writer.
     armed: bool,
+    /// Whether it slept.
+    slept: bool,
     skipped: u64,
     reclaimed: u32,
 }
@@ -89,6 +104,7 @@ impl Attempt {
             stalled: None,
             met: (None, EntryMask::NONE),
             armed: false,
+            slept: false,
             skipped: 0,
             reclaimed: 0,
         }
@@ -135,6 +151,7 @@ impl Inner {
         if attempt.stalled.is_some() {
             // Relaxed: what a reader sees of it too late is a wake-up that nobody needs.
             self.control.holds().blocked.store(0, Ordering::Relaxed);
+            self.holds.slept = if attempt.slept { self.holds.slept.wrapping_add(1) } else { 0 };
         }
         done
     }
@@ -252,7 +269,8 @@ impl Inner {
             }
         };
         // The kernel is asked at first and after each sleep, not while polling.
-        if (first || waited >= POLL) && self.reclaim(attempt, by) {
+        let poll = self.holds.poll();
+        if (first || waited >= poll) && self.reclaim(attempt, by) {
             return Ok(());
         }
         // Each reader has a grace period of its own, and each write one limit.
@@ -276,7 +294,7 @@ impl Inner {
         let Ring { data, publisher, .. } = &self.ring;
         let wanted = hold::wanted(publisher.position(), data.slot_count());
         let blocked = &self.control.holds().blocked;
-        if waited < POLL {
+        if waited < poll {
             std::hint::spin_loop();
         } else if !attempt.armed {
             // Relaxed: H1 puts it before the look that comes next. A reader that still misses it costs a
@@ -286,7 +304,7 @@ impl Inner {
             attempt.armed = true;
         } else {
             futex_wait(blocked, wanted, left.min(SLICE));
-            attempt.armed = false;
+            (attempt.armed, attempt.slept) = (false, true);
         }
         Ok(())
     }
@@ -344,4 +362,21 @@ impl Inner {
 /// What an entry says of its owner; for messages only.
 fn pid_of(control: &ControlSegment, index: usize) -> u32 {
     control.entry(index).pid.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_is_polled_as_long_as_that_helps_and_tried_again_now_and_then() {
+        let mut stats = HoldStats::new();
+        let mut polled_after = |slept: u32| {
+            stats.slept = slept;
+            stats.poll() == POLL
+        };
+        assert!((0..POLLS_IN_VAIN).all(&mut polled_after));
+        let later: Vec<_> = (POLLS_IN_VAIN..100).filter(|slept| polled_after(*slept)).collect();
+        assert_eq!(later, [16, 32, 48, 64, 80, 96]);
+    }
 }
