@@ -18,8 +18,9 @@ use crate::wait::futex_wait;
 /// How long a writer polls a gate before it sleeps.
 const POLL: Duration = Duration::from_micros(20);
 /// After so many stalls in a row in which that was in vain it sleeps at once, as the reader may be waiting for the same
-/// core; but for one in so many, in case that polling helps again.
+/// core.
 const POLLS_IN_VAIN: u32 = 4;
+/// Of such stalls one in so many is polled again, in case that it helps by now.
 const STALLS_PER_POLL: u32 = 16;
 /// Longest sleep: whatever happens to the reader, or to its wake-up call, is noticed after this.
 const SLICE: Duration = Duration::from_millis(1);
